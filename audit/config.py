@@ -1,0 +1,576 @@
+"""The audit's configuration: one YAML file, as pydantic models.
+
+Unknown keys are errors. Every error names the file, the line, the key and what is allowed.
+``${NAME}`` and ``${NAME:-default}`` in a text value are replaced from the environment. Relative
+paths are relative to the configuration file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from audit.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[1] / "configs"
+
+Scalar = str | int | float | bool
+Filter = dict[str, Scalar | list[Scalar]]
+Role = Literal["core", "allowed", "forbidden"]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Names = list[Annotated[str, Field(min_length=1)]]
+
+
+class Section(BaseModel):
+    """Base of all sections: unknown keys are errors, values cannot be changed."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Columns(Section):
+    """Which columns of the manifest hold what."""
+
+    sample_id: str = Field("sample_id", description="unique name of a sample")
+    path: str = Field("path", description="picture, relative to the manifest's folder")
+    label: str = Field("label", description="class name")
+    cluster_id: str | None = Field(
+        None, description="what is sampled independently (patient, scene); default: the sample"
+    )
+
+
+class Scenes(Section):
+    """The embedded demo: scenes of doctors and nurses, drawn by code."""
+
+    seed: int = Field(0, description="seed of the drawings")
+    train: int = Field(1600, ge=4, description="training pictures")
+    audit: int = Field(960, ge=4, description="pictures of the balanced audit set")
+    size: int = Field(112, ge=32, description="height and width in pixels")
+    men_among_doctors: Fraction = Field(0.78, description="in the training pictures")
+    women_among_nurses: Fraction = Field(0.93, description="in the training pictures")
+
+
+class Data(Section):
+    """Where samples come from, and which of them are for training and for the audit."""
+
+    source: Literal["manifest", "folder", "scenes"] = Field(
+        "manifest",
+        description="manifest: a CSV or Parquet table; folder: <root>/<split>/<class>/picture or "
+        "<root>/<class>/picture; scenes: the embedded demo",
+    )
+    root: Path | None = Field(None, description="data root; nothing outside it is read")
+    manifest: str = Field("manifest.csv", description="CSV or Parquet, relative to the root")
+    columns: Columns = Columns()
+    attributes: Names = Field([], description="columns that define subgroups")
+    crossed: list[Names] = Field([], description="attributes to cross, e.g. [[gender, skin_tone]]")
+    classes: Names | None = Field(None, description="class names; default: labels, sorted")
+    train: Filter | None = Field(None, description="column: value(s) of the training rows")
+    validation: Fraction | Filter = Field(
+        0.15, description="part of the training clusters, or column: value(s)"
+    )
+    audit: Filter = Field({}, description="column: value(s) of the audited rows; default: all")
+    max_bad_fraction: Fraction = Field(0.01, description="more bad samples than this stop the run")
+    max_pixels: int = Field(50_000_000, ge=1, description="larger pictures are quarantined")
+    scenes: Scenes = Scenes()
+
+    @model_validator(mode="after")
+    def _root_is_named(self) -> Data:
+        if self.root is None and self.source != "scenes":
+            raise ValueError("root: needed for this source; name the folder that holds the data")
+        unknown = {name for group in self.crossed for name in group} - set(self.attributes)
+        if unknown:
+            raise ValueError(f"crossed: {sorted(unknown)} not among attributes {self.attributes}")
+        return self
+
+
+class Derived(Section):
+    """A region made from others: the union of some, or everything outside some."""
+
+    union: Names | None = Field(None, description="all of these regions together")
+    outside: Names | None = Field(None, description="everything but these regions")
+
+    @model_validator(mode="after")
+    def _one_of(self) -> Derived:
+        if (self.union is None) == (self.outside is None):
+            raise ValueError("give either 'union' or 'outside'")
+        return self
+
+
+class CodeMask(Section):
+    """One PNG per sample whose pixel values name regions."""
+
+    encoding: Literal["codes"]
+    column: str = Field("mask", description="manifest column with the mask's path")
+    values: dict[str, int | list[int]] = Field(description="region: pixel value(s)")
+
+
+class SeparateMasks(Section):
+    """One PNG per sample and region; non-zero is inside."""
+
+    encoding: Literal["masks"]
+    columns: dict[str, str] = Field(description="region: manifest column with the mask's path")
+
+
+class Boxes(Section):
+    """Boxes in pixels of the picture: left, top, right, bottom (right and bottom exclusive)."""
+
+    encoding: Literal["boxes"]
+    columns: dict[str, tuple[str, str, str, str]] = Field(
+        description="region: the four manifest columns left, top, right, bottom"
+    )
+
+
+class Coco(Section):
+    """A COCO annotation file: boxes, polygons, RLE. Pictures are matched by file_name."""
+
+    encoding: Literal["coco"]
+    file: str = Field(description="COCO json, relative to the root")
+    categories: dict[str, str | list[str]] = Field(description="region: category name(s)")
+
+
+class Landmarks(Section):
+    """Landmarks in pixels; a region is the union of discs around its points."""
+
+    encoding: Literal["landmarks"]
+    columns: dict[str, list[tuple[str, str]]] = Field(description="region: (x, y) column pairs")
+    radius: float = Field(8.0, gt=0, description="radius of a disc in pixels of the picture")
+
+
+Encoding = Annotated[
+    CodeMask | SeparateMasks | Boxes | Coco | Landmarks, Field(discriminator="encoding")
+]
+
+
+class Roles(Section):
+    """What regions may mean for a class. A region without a role is allowed."""
+
+    core: Names = Field([], description="what the class is about")
+    allowed: Names = Field([], description="may be looked at")
+    forbidden: Names = Field([], description="a decision must not rest on it")
+
+    def of(self, region: str) -> Role | None:
+        """Role of a region, or None where none is given."""
+        if region in self.core:
+            return "core"
+        if region in self.forbidden:
+            return "forbidden"
+        return "allowed" if region in self.allowed else None
+
+
+class Regions(Section):
+    """Annotated areas of the pictures and their roles."""
+
+    source: Encoding
+    derived: dict[str, Derived] = Field({}, description="regions made from the annotated ones")
+    roles: Roles = Roles()
+    per_class: dict[str, Roles] = Field({}, description="class: roles that differ for it")
+
+    @property
+    def annotated(self) -> list[str]:
+        """Regions that the source holds, in the order of the configuration."""
+        source = self.source
+        if isinstance(source, CodeMask):
+            return list(source.values)
+        if isinstance(source, Coco):
+            return list(source.categories)
+        return list(source.columns)
+
+    @property
+    def names(self) -> list[str]:
+        """All regions: the annotated ones, then the derived ones."""
+        return self.annotated + list(self.derived)
+
+    def role(self, region: str, target_class: str) -> Role:
+        """What a region may mean for a class."""
+        special = self.per_class.get(target_class, Roles()).of(region)
+        return special or self.roles.of(region) or "allowed"
+
+    def with_role(self, role: Role, target_class: str) -> list[str]:
+        """Regions that have a role for a class."""
+        return [name for name in self.names if self.role(name, target_class) == role]
+
+    @model_validator(mode="after")
+    def _regions_exist(self) -> Regions:
+        twice = set(self.annotated) & set(self.derived)
+        if twice:
+            raise ValueError(f"derived: {sorted(twice)} annotated already; choose another name")
+        for name, derived in self.derived.items():
+            unknown = set(derived.union or derived.outside or []) - set(self.annotated)
+            if unknown:
+                raise ValueError(f"derived.{name}: unknown region(s) {sorted(unknown)}")
+        for roles in (self.roles, *self.per_class.values()):
+            named = [*roles.core, *roles.allowed, *roles.forbidden]
+            unknown = set(named) - set(self.names)
+            if unknown:
+                raise ValueError(f"roles: unknown {sorted(unknown)}; regions are {self.names}")
+            if len(named) != len(set(named)):
+                raise ValueError("roles: a region has two roles")
+        return self
+
+
+class Augment(Section):
+    """Random changes of the training pictures."""
+
+    flip: bool = Field(True, description="mirror left and right")
+    shift: Fraction = Field(0.1, description="largest shift, as part of the side")
+    scale: Fraction = Field(0.1, description="largest change of size")
+    colour: Fraction = Field(0.1, description="largest change of brightness, contrast")
+    paint_regions: Names = Field([], description="regions painted in a random colour")
+    paint_probability: Fraction = Field(0.5, description="how often")
+
+
+class Training(Section):
+    """How the classifier is trained."""
+
+    epochs: int = Field(12, ge=1)
+    batch_size: int = Field(64, ge=1)
+    learning_rate: float = Field(2e-3, gt=0, description="peak of the one-cycle cosine schedule")
+    weight_decay: float = Field(1e-3, ge=0)
+    label_smoothing: Fraction = 0.0
+    balance: bool = Field(True, description="classes are drawn equally often")
+    patience: int = Field(0, ge=0, description="epochs without gain before stopping; 0: never")
+    augment: Augment = Augment()
+
+
+class Input(Section):
+    """How a picture becomes the model's input; masks follow the same way."""
+
+    size: tuple[int, int] = Field((112, 112), description="height, width in pixels")
+    resize: Literal["stretch", "crop"] = Field(
+        "stretch", description="stretch: to the size; crop: shorter side to shorter_side, centred"
+    )
+    shorter_side: int | None = Field(None, ge=1, description="for crop; default: the size's")
+    mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="of pixels in 0..1")
+    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="of pixels in 0..1")
+
+
+class Model(Section):
+    """The classifier: trained here, or loaded."""
+
+    architecture: str = Field(
+        "small-cnn",
+        description="small-cnn, a torchvision classification model, or module:factory of your own",
+    )
+    arguments: dict[str, Any] = Field({}, description="keyword arguments of the architecture")
+    checkpoint: Path | None = Field(
+        None, description="state dict (.pt, .pth, .safetensors) to audit; then nothing is trained"
+    )
+    initial_weights: Path | None = Field(None, description="state dict that training starts from")
+    pretrained: bool = Field(
+        False, description="a module:factory returns its own weights: audit it as it comes"
+    )
+    outputs: Names | Path | None = Field(
+        None,
+        description="class names in the order of the outputs, or a text file with one a line; "
+        "default: data.classes. Needed where the model knows more classes than the audit",
+    )
+    input: Input = Input()
+    train: Training = Training()
+
+    @property
+    def trains(self) -> bool:
+        """Whether the classifier is trained by the run."""
+        return self.checkpoint is None and not self.pretrained
+
+    @model_validator(mode="after")
+    def _one_origin(self) -> Model:
+        if self.pretrained and ":" not in self.architecture:
+            raise ValueError("pretrained: only for a module:factory; else give a checkpoint")
+        return self
+
+
+class Explain(Section):
+    """Which maps are computed."""
+
+    layer: str = Field("auto", description="dotted module name, or auto: the last spatial layer")
+    guided: bool = Field(True, description="Guided Grad-CAM too, for the reader's eye")
+
+
+class Swap(Section):
+    """Swap a region with a donor of another subgroup that matches in the named columns."""
+
+    attribute: str = Field(description="the donor differs in it")
+    match: Names = Field(description="columns in which the donor agrees")
+    control_match: Names | None = Field(
+        None, description="columns in which the same-subgroup donor agrees; default: match"
+    )
+
+
+class Interventions(Section):
+    """How reliance is tested."""
+
+    fills: Annotated[list[Literal["blur", "local-mean", "noise"]], Field(min_length=2)] = Field(
+        ["blur", "local-mean"], description="at least two"
+    )
+    swap: Swap | None = None
+    dilate: Fraction = Field(
+        0.04, description="margin around core in the sufficiency test, part of the shorter side"
+    )
+
+
+class Policy(Section):
+    """What is required, and the limits of the decision table."""
+
+    required: Names | None = Field(None, description="regions; default: every forbidden one")
+    alpha: Fraction = Field(0.05, description="level of the Holm-adjusted tests")
+    fail_effect: Fraction = Field(0.05, description="excess flip rate that counts as reliance")
+    pass_effect: Fraction = Field(0.10, description="excess flip rate that must be ruled out")
+    sufficiency_fail: Fraction = Field(0.10, description="sufficiency excess that is reliance")
+    sufficiency_pass: Fraction = Field(0.20, description="sufficiency excess to be ruled out")
+    min_clusters: int = Field(30, ge=2, description="independent units a finding needs")
+    min_clusters_disparity: int = Field(60, ge=2, description="per subgroup, for a disparity")
+
+    @model_validator(mode="after")
+    def _limits_leave_room(self) -> Policy:
+        if self.fail_effect >= self.pass_effect:
+            raise ValueError("fail_effect must be below pass_effect, or no data could decide")
+        if self.sufficiency_fail >= self.sufficiency_pass:
+            raise ValueError("sufficiency_fail must be below sufficiency_pass")
+        return self
+
+
+class Statistics(Section):
+    """Resampling."""
+
+    resamples: int = Field(4999, ge=99, description="sign flips and bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1)
+
+
+class Output(Section):
+    """What the run folder and the report hold."""
+
+    folder: Path | None = Field(None, description="parent of runs; default: ./runs")
+    pictures: int = Field(36, ge=0, description="samples shown in the report's gallery")
+
+
+class Execution(Section):
+    """Device and batches."""
+
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    batch_size: int = Field(64, ge=1)
+    workers: int = Field(2, ge=1, description="decoding threads")
+    shard_size: int = Field(256, ge=1, description="samples in a shard, the unit of resumption")
+
+
+class Audit(Section):
+    """One audit."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
+        description="letters, digits, '.', '_', '-'; the name of the folder of its runs"
+    )
+    description: str = Field("", description="shown in the report")
+    seed: int = Field(0, ge=0)
+    data: Data
+    regions: Regions
+    model: Model = Model()
+    explain: Explain = Explain()
+    interventions: Interventions = Interventions()
+    policy: Policy = Policy()
+    statistics: Statistics = Statistics()
+    output: Output = Output()
+    execution: Execution = Execution()
+
+    @model_validator(mode="after")
+    def _parts_agree(self) -> Audit:
+        if self.model.trains and self.data.train is None and self.data.source != "scenes":
+            raise ValueError("data.train: needed to train; or give model.checkpoint")
+        names = self.regions.names
+        unknown = set(self.policy.required or []) - set(names)
+        if unknown:
+            raise ValueError(f"policy.required: unknown {sorted(unknown)}; regions are {names}")
+        unknown = set(self.model.train.augment.paint_regions) - set(names)
+        if unknown:
+            raise ValueError(f"model.train.augment.paint_regions: unknown {sorted(unknown)}")
+        swap = self.interventions.swap
+        if swap and swap.attribute not in self.data.attributes:
+            raise ValueError(f"interventions.swap.attribute: '{swap.attribute}' is no attribute")
+        unknown = set(self.regions.per_class) - set(self.data.classes or self.regions.per_class)
+        if unknown:
+            raise ValueError(f"regions.per_class: unknown class(es) {sorted(unknown)}")
+        return self
+
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
+    """Read, complete and check a configuration.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        Dotted key to YAML text, e.g. ``{"model.train.epochs": "3"}``.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or does not describe an audit; one line per fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{path}{line}: {problem}") from error
+    if not isinstance(raw, dict) or tree is None:
+        raise ConfigError(f"{path}: must be a mapping of keys such as 'name', 'data', 'regions'")
+    for key, value in (overrides or {}).items():
+        _override(raw, key, value)
+    try:
+        config = Audit.model_validate(_expanded(raw, path))
+    except ValidationError as error:
+        raise ConfigError(_faults(error, path, tree)) from error
+    return _resolved(config, path.resolve().parent)
+
+
+def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
+    *parents, last = dotted.split(".")
+    section = raw
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {dotted}: '{parent}' is not a section")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {dotted}: not a YAML value: {value}") from error
+
+
+def _expanded(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _expanded(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        found = os.environ.get(name) or default
+        if found is None:
+            raise ConfigError(f"{path}: environment variable {name} is not set ('{value}')")
+        return found
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _resolved(config: Audit, folder: Path) -> Audit:
+    """The configuration with every path made absolute."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else (folder / path.expanduser()).resolve()
+
+    model = config.model
+    outputs = absolute(model.outputs) if isinstance(model.outputs, Path) else model.outputs
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+            "model": model.model_copy(
+                update={
+                    "checkpoint": absolute(model.checkpoint),
+                    "initial_weights": absolute(model.initial_weights),
+                    "outputs": outputs,
+                }
+            ),
+        }
+    )
+
+
+def _faults(error: ValidationError, path: Path, tree: yaml.Node) -> str:
+    return "\n".join(_fault(dict(fault), path, tree) for fault in error.errors())
+
+
+def _fault(fault: dict[str, Any], path: Path, tree: yaml.Node) -> str:
+    keys, line = _locate(tree, fault["loc"])
+    where = ".".join(keys) or "the configuration"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key; allowed are: " + ", ".join(_allowed(fault["loc"]))
+    elif fault["type"] == "missing":
+        message = "missing"
+    else:
+        message += f" (got {str(fault['input'])[:80]!r})" if _is_scalar(fault["input"]) else ""
+    return f"{path}:{line}: {where}: {message}"
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool))
+
+
+def _locate(node: yaml.Node, loc: tuple[int | str, ...]) -> tuple[list[str], int]:
+    """Keys of ``loc`` that the file has (pydantic adds union tags), and the line of the last."""
+    keys: list[str] = []
+    line = node.start_mark.line + 1
+    for step in loc:
+        child = _child(node, step)
+        if child is None:
+            if step == loc[-1] and isinstance(step, str) and not step.endswith("]"):
+                keys.append(step)
+            continue
+        key_line, node = child
+        keys.append(str(step))
+        line = key_line
+    return keys, line
+
+
+def _child(node: yaml.Node, step: int | str) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        item = node.value[step]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def _allowed(loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that the section around ``loc`` knows."""
+    schema = Audit.model_json_schema()
+    node: dict[str, Any] = schema
+    for step in loc[:-1]:
+        node = _schema_child(node, step, schema)
+    return sorted(_dereferenced(node, schema).get("properties", {}))
+
+
+def _dereferenced(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def _schema_child(node: dict[str, Any], step: int | str, schema: dict[str, Any]) -> dict[str, Any]:
+    node = _dereferenced(node, schema)
+    tagged = node.get("discriminator", {}).get("mapping", {})
+    if step in tagged:
+        return {"$ref": tagged[step]}
+    found = node.get("properties", {}).get(step)
+    if found is None and isinstance(node.get("additionalProperties"), dict):
+        found = node["additionalProperties"]
+    if found is None:
+        return node
+    options = [option for option in found.get("anyOf", []) if "$ref" in option]
+    return options[0] if options else found
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the configuration, for editors."""
+    return Audit.model_json_schema()
+
+
+def dump_config(config: Audit) -> str:
+    """The configuration as YAML, complete with defaults."""
+    dumped: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    return dumped

@@ -1,0 +1,206 @@
+"""The schema of every table that is stored or passed on: column, type, unit, meaning.
+
+A table is a pandas DataFrame in memory and a Parquet file on disk; both have exactly the columns
+listed here, in this order. ``samples`` has besides one column per attribute, named by
+:func:`attribute_column`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.errors import RunError
+
+OK = "ok"
+QUARANTINED = "quarantined"
+UNKNOWN = "unknown"  # the level of an attribute whose value is missing
+ALL = "*"  # every class, or every subgroup
+
+_TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows
+_ATTRIBUTE_PREFIX = "attribute:"
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its name, Arrow type and meaning (with the unit, where it has one)."""
+
+    name: str
+    type: pa.DataType
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The name of a table and its columns."""
+
+    name: str
+    columns: tuple[Column, ...]
+
+    def schema(self, attributes: Sequence[str] = ()) -> pa.Schema:
+        """Arrow schema, with one text column more per attribute."""
+        fields = [pa.field(column.name, column.type) for column in self.columns]
+        fields += [pa.field(attribute_column(name), _TEXT) for name in attributes]
+        return pa.schema(fields)
+
+
+SAMPLES = Table(
+    "samples",
+    (
+        Column("sample_id", pa.string(), "unique name of the sample"),
+        Column("path", pa.string(), "picture, relative to the data root"),
+        Column("part", _TEXT, "train | validation | audit"),
+        Column("label", _TEXT, "class name"),
+        Column("cluster_id", pa.string(), "what is sampled independently; defaults to sample_id"),
+        Column("status", _TEXT, "ok | quarantined"),
+        Column("reason", pa.string(), "why quarantined; empty when ok"),
+        Column("prediction", _TEXT, "class predicted on the untouched picture (audit part only)"),
+        Column("score", pa.float32(), "softmax probability of the prediction"),
+        Column("margin", pa.float32(), "logit of the predicted class minus the best other"),
+        Column("true_margin", pa.float32(), "logit of the true class minus the best other"),
+    ),
+)
+
+ATTENTION = Table(
+    "attention",
+    (
+        Column("sample_id", pa.string(), "sample"),
+        Column("method", _TEXT, "grad-cam | guided-grad-cam"),
+        Column("explained", _TEXT, "true | predicted: which class of the sample was explained"),
+        Column("target_class", _TEXT, "the class explained"),
+        Column("region", _TEXT, "region"),
+        Column("share", pa.float32(), "part of the positive mass in the region; null if dead"),
+        Column("area", pa.float32(), "part of the grid's area in the region"),
+        Column("rho", pa.float32(), "[s/a]/[(1-s)/(1-a)], s clipped to half a cell; null if dead"),
+        Column("pointing", pa.float32(), "credit of the map's maximum in the region, 0 to 1"),
+        Column("dead", pa.bool_(), "the map has no positive mass"),
+        Column("measurable", pa.bool_(), "the region covers at least 2 grid cells"),
+    ),
+)
+
+INTERVENTIONS = Table(
+    "interventions",
+    (
+        Column("sample_id", pa.string(), "sample"),
+        Column("region", _TEXT, "forbidden region under test"),
+        Column("test", _TEXT, "removal | swap | sufficiency"),
+        Column("arm", _TEXT, "act | placebo (removal: equal area elsewhere; swap: same subgroup)"),
+        Column("fill", _TEXT, "what the area was filled with; 'donor' for a swap"),
+        Column("donor_id", pa.string(), "donor of a swap, else null"),
+        Column("area", pa.float32(), "altered part of the picture"),
+        Column("margin_before", pa.float32(), "margin of the class predicted on the untouched one"),
+        Column("margin_after", pa.float32(), "margin of that same class on the altered picture"),
+        Column("prediction_before", _TEXT, "class predicted on the untouched picture"),
+        Column("prediction_after", _TEXT, "class predicted on the altered picture"),
+        Column("true_margin_before", pa.float32(), "margin of the true class, untouched"),
+        Column("true_margin_after", pa.float32(), "margin of the true class, altered"),
+    ),
+)
+
+EVIDENCE = Table(
+    "evidence",
+    (
+        Column("measure", _TEXT, "excess_flips | sufficiency_excess | accuracy | log_rho | share"),
+        Column("region", _TEXT, "region; '*' where none"),
+        Column("role", _TEXT, "core | allowed | forbidden; '*' where none"),
+        Column("target_class", _TEXT, "class predicted (interventions) or true (others); '*' = all"),
+        Column("attribute", _TEXT, "attribute of the subgroup; '*' = all samples"),
+        Column("subgroup", _TEXT, "value of the attribute; '*' = all samples"),
+        Column("act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method>"),
+        Column("required", pa.bool_(), "decides the verdict"),
+        Column("n", pa.int64(), "samples (pairs) used"),
+        Column("clusters", pa.int64(), "independent units among them"),
+        Column("excluded", pa.int64(), "samples without a pair: no placebo fits, no donor, dead"),
+        Column("effect", pa.float64(), "estimate, in the measure's unit"),
+        Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
+        Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
+        Column("lower_limit", pa.float64(), "one-sided 95 % lower limit"),
+        Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
+        Column("margin_effect", pa.float64(), "mean margin drop against placebo, in SDs of margin"),
+        Column("p", pa.float64(), "cluster sign-flip p of the margin (or of the excess)"),
+        Column("p_adjusted", pa.float64(), "Holm over the required tests; null if not required"),
+        Column("detectable", pa.float64(), "effect detectable with 80 % power at this size"),
+        Column("clusters_needed", pa.float64(), "clusters that would decide, if the effect stays"),
+    ),
+)
+
+MAPS = Table(
+    "maps",
+    (
+        Column("sample_id", pa.string(), "sample"),
+        Column("explained", _TEXT, "true | predicted"),
+        Column("target_class", _TEXT, "the class explained"),
+        Column("height", pa.int32(), "grid rows"),
+        Column("width", pa.int32(), "grid columns"),
+        Column("map", pa.list_(pa.float16()), "raw signed Grad-CAM, row-major"),
+        Column("masks", pa.list_(pa.float16()), "pooled masks, regions x rows x columns"),
+    ),
+)
+
+TABLES = {table.name: table for table in (SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS)}
+
+
+def attribute_column(name: str) -> str:
+    """Column of ``samples`` that holds an attribute."""
+    return _ATTRIBUTE_PREFIX + name
+
+
+def attributes_of(samples: pd.DataFrame) -> list[str]:
+    """Names of the attributes a ``samples`` table has, in column order."""
+    prefix = len(_ATTRIBUTE_PREFIX)
+    return [str(c)[prefix:] for c in samples.columns if str(c).startswith(_ATTRIBUTE_PREFIX)]
+
+
+def to_arrow(frame: pd.DataFrame, table: Table) -> pa.Table:
+    """A DataFrame as an Arrow table with exactly the schema's columns and types.
+
+    Raises
+    ------
+    ValueError
+        If a column is missing or unknown.
+    """
+    schema = table.schema(attributes_of(frame))
+    if set(frame.columns) != set(schema.names):
+        odd = sorted(set(frame.columns).symmetric_difference(schema.names))
+        raise ValueError(f"table '{table.name}': missing or unknown columns {odd}")
+    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata()
+
+
+def write_table(frame: pd.DataFrame, table: Table, path: Path) -> None:
+    """Write a table as Parquet: to a temporary file first, then renamed."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    pq.write_table(to_arrow(frame, table), temporary, compression="zstd")
+    os.replace(temporary, path)
+
+
+def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Read a table back; ``columns`` picks some of them.
+
+    Raises
+    ------
+    RunError
+        If the file is missing or is not such a table.
+    """
+    if not path.is_file():
+        raise RunError(f"{path}: no such table; the run did not get that far (start it again)")
+    try:
+        arrow = pq.read_table(path, columns=None if columns is None else list(columns))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RunError(f"{path}: not a readable Parquet file ({error})") from error
+    wanted = list(columns) if columns is not None else [column.name for column in table.columns]
+    missing = sorted(set(wanted) - set(arrow.column_names))
+    if missing:
+        raise RunError(f"{path}: column(s) missing: {', '.join(missing)}")
+    return arrow.to_pandas()
+
+
+def empty(table: Table, attributes: Sequence[str] = ()) -> pd.DataFrame:
+    """A table without rows."""
+    frame: pd.DataFrame = table.schema(attributes).empty_table().to_pandas()
+    return frame

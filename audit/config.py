@@ -374,6 +374,12 @@ class Audit(Section):
     output: Output = Output()
     execution: Execution = Execution()
 
+    def required_regions(self, target_class: str) -> list[str]:
+        """Regions whose reliance must be tested for a class: as named, else all forbidden ones."""
+        if self.policy.required is not None:
+            return self.policy.required
+        return self.regions.with_role("forbidden", target_class)
+
     @model_validator(mode="after")
     def _parts_agree(self) -> Audit:
         if self.model.trains and self.data.train is None and self.data.source != "scenes":
@@ -572,5 +578,7 @@ def json_schema() -> dict[str, Any]:
 
 def dump_config(config: Audit) -> str:
     """The configuration as YAML, complete with defaults."""
-    dumped: str = yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+    dumped: str = yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+    )
     return dumped

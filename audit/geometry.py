@@ -63,7 +63,7 @@ def view_of(source: Size, config: Input) -> View:
 
 
 def picture_to_input(picture: npt.NDArray[np.uint8], view: View) -> npt.NDArray[np.uint8]:
-    """The model's input ``[h, w, 3]`` (uint8) out of a picture ``[H, W, 3]``: bilinear, antialiased."""
+    """The model's input ``[h, w, 3]`` out of a picture ``[H, W, 3]``: bilinear, antialiased."""
     top, left, bottom, right = view.box
     image = Image.fromarray(picture)
     resized = image.resize(

@@ -109,7 +109,9 @@ EVIDENCE = Table(
         Column("measure", _TEXT, "excess_flips | sufficiency_excess | accuracy | log_rho | share"),
         Column("region", _TEXT, "region; '*' where none"),
         Column("role", _TEXT, "core | allowed | forbidden; '*' where none"),
-        Column("target_class", _TEXT, "class predicted (interventions) or true (others); '*' = all"),
+        Column(
+            "target_class", _TEXT, "class predicted (interventions) or true (others); '*' = all"
+        ),
         Column("attribute", _TEXT, "attribute of the subgroup; '*' = all samples"),
         Column("subgroup", _TEXT, "value of the attribute; '*' = all samples"),
         Column("act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method>"),
@@ -169,14 +171,16 @@ def to_arrow(frame: pd.DataFrame, table: Table) -> pa.Table:
     if set(frame.columns) != set(schema.names):
         odd = sorted(set(frame.columns).symmetric_difference(schema.names))
         raise ValueError(f"table '{table.name}': missing or unknown columns {odd}")
-    return pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata()
+    return pa.Table.from_pandas(
+        frame, schema=schema, preserve_index=False
+    ).replace_schema_metadata()
 
 
 def write_table(frame: pd.DataFrame, table: Table, path: Path) -> None:
     """Write a table as Parquet: to a temporary file first, then renamed."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     pq.write_table(to_arrow(frame, table), temporary, compression="zstd")
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:

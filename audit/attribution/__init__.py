@@ -1,0 +1,23 @@
+"""A model and a batch of images to attribution maps, in pure PyTorch.
+
+Maps are raw: signed, not normalised, on the grid of the layer explained. Upsampling and
+normalising are for pictures (:func:`display`), never for measuring.
+"""
+
+from audit.attribution.explainer import Attribution, attribute, explain, guided_refusal
+from audit.attribution.layers import find_layer
+from audit.attribution.methods import METHODS, guided_grad_cam
+from audit.attribution.pictures import dead, display, upsample
+
+__all__ = [
+    "METHODS",
+    "Attribution",
+    "attribute",
+    "dead",
+    "display",
+    "explain",
+    "find_layer",
+    "guided_grad_cam",
+    "guided_refusal",
+    "upsample",
+]

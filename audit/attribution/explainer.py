@@ -1,0 +1,187 @@
+"""Attribution as users and the audit call it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import Tensor, nn
+
+from audit.attribution.graph import rectifiers
+from audit.attribution.layers import find_layer
+from audit.attribution.methods import grad_cam, method_named
+from audit.attribution.scores import Output, check_images, check_targets, logits_of
+from audit.attribution.state import undisturbed
+from audit.attribution.tracing import ChooseTargets, trace
+from audit.errors import ModelError
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """Logits and maps of one forward pass, detached, on the model's device.
+
+    All are float32, or float64 for a float64 model.
+
+    Parameters
+    ----------
+    logits
+        ``[B, n]``.
+    maps
+        Grad-CAM, ``[B, K, h, w]``: raw, signed, on the grid of the layer.
+    guided
+        Guided backpropagation, ``[B, K, C, H, W]``; None if not asked for.
+    """
+
+    logits: Tensor
+    maps: Tensor
+    guided: Tensor | None
+
+
+def attribute(
+    model: nn.Module,
+    images: Tensor,
+    choose_targets: ChooseTargets,
+    *,
+    layer: str,
+    guided: bool = False,
+    output: Output | None = None,
+) -> Attribution:
+    """Logits, Grad-CAM and guided backpropagation of K classes per image, from one forward pass.
+
+    The model runs in evaluation mode and is left as it was: flags, ``requires_grad``, ``.grad``,
+    hooks and grad mode, also after an error. The images are left as they are. Threads that share
+    a model wait for each other.
+
+    Parameters
+    ----------
+    model
+        An eager ``torch.nn.Module``.
+    images
+        ``[B, C, H, W]`` floating point, as the model takes them, on its device.
+    choose_targets
+        From the detached logits ``[B, n]`` to the class ids to explain, ``[B, K]``, so that
+        predicted classes can be explained. Of a single logit ``z``, class 1 has the score ``z``
+        and class 0 the score ``-z``.
+    layer
+        Dotted name of the layer, as :func:`find_layer` gives it.
+    guided
+        Whether to compute guided backpropagation: one backward pass through the model per class.
+    output
+        Picks the logits ``[B, n]`` from what the model returns; None: it returns them.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be explained so; says why and what to do.
+    ValueError
+        If images or targets have the wrong shape, or a class is out of range.
+
+    Warns
+    -----
+    UserWarning
+        If the model ends in a softmax or sigmoid; what goes into it is explained.
+    """
+    traced = trace(model, images, choose_targets, layer=layer, guided=guided, output=output)
+    assert traced.activations is not None and traced.gradients is not None
+    maps = grad_cam(traced.activations, traced.gradients)
+    return Attribution(traced.logits, maps, traced.guided)
+
+
+def explain(
+    model: nn.Module,
+    images: Tensor,
+    targets: Sequence[int] | Tensor,
+    *,
+    method: str,
+    layer: str | None = None,
+    output: Output | None = None,
+) -> Tensor:
+    """Attribution of the target classes by one method.
+
+    Parameters
+    ----------
+    model
+        An eager ``torch.nn.Module``; left as it was (see :func:`attribute`).
+    images
+        ``[B, C, H, W]`` floating point, on the model's device; left as they are.
+    targets
+        Class ids: a sequence of B, or a ``[B]`` or ``[B, K]`` tensor.
+    method
+        A name of :data:`METHODS`: ``"grad-cam"``, ``"counterfactual"``, ``"guided-backprop"`` or
+        ``"guided-grad-cam"``.
+    layer
+        Dotted name of the layer, for the methods that look at one; None: see :func:`find_layer`.
+    output
+        Picks the logits ``[B, n]`` from what the model returns; None: it returns them.
+
+    Returns
+    -------
+    Raw, signed, detached, on the device, float32 (float64 for a float64 model). Of grid methods
+    ``[B, h, w]``, of input-space methods ``[B, C, H, W]``; with ``[B, K]`` targets
+    ``[B, K, h, w]`` and ``[B, K, C, H, W]``.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be explained so; says why and what to do.
+    ValueError
+        If the method is unknown, images or targets have the wrong shape, or a class is out of
+        range.
+
+    Examples
+    --------
+    >>> import torch
+    >>> model = nn.Sequential(
+    ...     nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(),
+    ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
+    ... )
+    >>> explain(model, torch.rand(2, 3, 33, 33), [4, 1], method="grad-cam").shape
+    torch.Size([2, 16, 16])
+    """
+    chosen = method_named(method)
+    check_images(images)
+    ids = check_targets(targets, len(images))
+    if layer is None and chosen.needs_layer:
+        layer = find_layer(model, images, output=output)
+    traced = trace(
+        model,
+        images,
+        lambda _: ids,
+        layer=layer if chosen.needs_layer else None,
+        guided="guided" in chosen.needs,
+        output=output,
+    )
+    attribution = chosen.compute(**{name: getattr(traced, name) for name in chosen.needs})
+    return attribution if ids.ndim == 2 else attribution[:, 0]
+
+
+def guided_refusal(model: nn.Module, images: Tensor, *, output: Output | None = None) -> str | None:
+    """Why guided backpropagation is not defined for a model; None if it is.
+
+    It is defined for networks whose non-linearities are ReLUs (also ReLU6 and clamps from 0).
+
+    Parameters
+    ----------
+    model
+        The model; left as it was.
+    images
+        ``[B, C, H, W]``; the first is used.
+    output
+        Picks the logits ``[B, n]`` from what the model returns; None: it returns them.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be explained at all.
+    ValueError
+        If the images are not ``[B, C, H, W]``.
+    """
+    check_images(images)
+    with undisturbed(model):
+        image = images[:1].detach().clone().requires_grad_()
+        logits = logits_of(model(image.clone()), output, 1)
+        try:
+            rectifiers(logits)
+        except ModelError as refusal:
+            return str(refusal)
+    return None

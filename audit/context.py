@@ -1,0 +1,155 @@
+"""What the stages of an audit need to look at samples: data, model, layer, tests. Loaded once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audit.attribution import find_layer
+from audit.config import Audit
+from audit.data.batches import Batch, batches
+from audit.data.dataset import Dataset
+from audit.errors import ModelError
+from audit.interventions.swap import Donors
+from audit.interventions.trials import REMOVAL, SUFFICIENCY, placebos, seeds_of
+from audit.models.classifier import Classifier
+from audit.tables import OK
+
+Positions = npt.NDArray[np.int64]
+
+PLANNED_ON = 128  # samples that decide whether placebos fit
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything that turns samples into numbers.
+
+    Parameters
+    ----------
+    config
+        The audit.
+    dataset
+        Pictures and masks.
+    samples
+        The checked ``samples`` table, row for row as in the dataset.
+    classifier
+        The model under audit.
+    layer
+        Dotted name of the layer explained.
+    tests
+        Region to ``removal`` or ``sufficiency``, for every region under test.
+    donors
+        For the swap; None where the configuration names none.
+    """
+
+    config: Audit
+    dataset: Dataset
+    samples: pd.DataFrame
+    classifier: Classifier
+    layer: str
+    tests: dict[str, str] = field(default_factory=dict)
+    donors: Donors | None = None
+
+    @property
+    def audited(self) -> Positions:
+        """Positions of the usable samples of the audit part."""
+        return usable(self.samples, "audit")
+
+    def batches(self, positions: Positions, *, batch_size: int | None = None) -> Iterator[Batch]:
+        """Samples in batches, with coverage, on the classifier's device."""
+        execution, device = self.config.execution, self.classifier.device
+        for batch in batches(
+            self.dataset,
+            positions,
+            self.config.model.input,
+            batch_size=batch_size or execution.batch_size,
+            workers=execution.workers,
+        ):
+            assert batch.coverage is not None
+            yield replace(
+                batch,
+                images=batch.images.to(device, non_blocking=True),
+                coverage=batch.coverage.to(device, non_blocking=True),
+            )
+
+    def load(self, positions: Positions) -> Batch:
+        """Some samples as one batch."""
+        return next(self.batches(positions, batch_size=len(positions)))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits ``[B, K]`` of pictures in 0..1 over the audit's classes, without a graph."""
+        with torch.inference_mode():
+            classifier = self.classifier
+            return classifier.logits(classifier.module(classifier.prepare(images))).float()
+
+    def region_mask(self, coverage: Tensor, names: list[str]) -> Tensor:
+        """Union of regions, ``[B, h, w]`` bool: every pixel that any of them touches."""
+        indices = [self.config.regions.names.index(name) for name in names]
+        return (coverage[:, indices] > 0).any(1)
+
+    def avoid_mask(self, coverage: Tensor, target_class: str) -> Tensor:
+        """What a placebo must not touch: core, and all that is forbidden for the class."""
+        regions = self.config.regions
+        return self.region_mask(
+            coverage,
+            regions.with_role("core", target_class) + regions.with_role("forbidden", target_class),
+        )
+
+
+def usable(samples: pd.DataFrame, part: str) -> Positions:
+    """Positions of the samples of a part that are not quarantined."""
+    return np.flatnonzero((samples["part"] == part) & (samples["status"] == OK)).astype(np.int64)
+
+
+def choose_layer(config: Audit, classifier: Classifier) -> str:
+    """The layer to explain: as configured, or the last spatial one on the path of the score.
+
+    Raises
+    ------
+    ModelError
+        If the model has no module of the configured name.
+    """
+    if config.explain.layer == "auto":
+        height, width = classifier.input.size
+        probe = torch.zeros(1, 3, height, width, device=classifier.device)
+        return find_layer(classifier.module, probe)
+    names = [name for name, _ in classifier.module.named_modules() if name]
+    if config.explain.layer not in names:
+        raise ModelError(
+            f"explain.layer: the model has no module '{config.explain.layer}'; "
+            f"its last ones are {', '.join(names[-5:])}"
+        )
+    return config.explain.layer
+
+
+def choose_tests(context: Context) -> dict[str, str]:
+    """For each required region, removal against a placebo, or sufficiency where none fits.
+
+    A placebo must fit at least half of some evenly spaced samples that have the region.
+    """
+    config = context.config
+    classes = context.classifier.classes
+    regions = sorted({name for c in classes for name in config.required_regions(c)})
+    audited = context.audited
+    if len(audited) == 0:
+        return dict.fromkeys(regions, REMOVAL)
+    spaced = np.unique(np.linspace(0, len(audited) - 1, PLANNED_ON).round().astype(int))
+    batch = context.load(audited[spaced])
+    assert batch.coverage is not None
+    ids = context.samples["sample_id"].iloc[batch.index].tolist()
+    tests = {}
+    for region in regions:
+        mask = context.region_mask(batch.coverage, [region])
+        owner = next(c for c in classes if region in config.required_regions(c))
+        avoid = context.avoid_mask(batch.coverage, owner)
+        _, fits = placebos(mask, avoid, seeds_of(ids, region, config.seed))
+        present = mask.flatten(1).any(1)
+        rarely = int(fits.sum()) < int(present.sum()) / 2
+        tests[region] = SUFFICIENCY if rarely else REMOVAL
+    return tests

@@ -1,0 +1,66 @@
+"""Where the files of a data set may lie."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from audit.data.reasons import Kind, bad
+from audit.errors import DataError
+
+
+@dataclass(frozen=True)
+class Files:
+    """The files of a data set.
+
+    Parameters
+    ----------
+    root
+        The data root. Nothing outside it is read, not even through a symbolic link.
+    folder
+        The folder that paths in the manifest are relative to: the root, or one inside it.
+    """
+
+    root: Path
+    folder: Path
+
+    def find(self, path: str, missing: Kind) -> Path:
+        """Path of an existing file.
+
+        Raises
+        ------
+        BadSample
+            ``outside the data root``; or of the kind ``missing`` if there is no such file.
+        """
+        if not path:
+            raise bad(missing, "no path is given")
+        if "\0" in path:
+            raise bad(missing, "the path holds a null character")
+        found = os.path.realpath(self.folder / path)
+        if not Path(found).is_relative_to(os.path.realpath(self.root)):
+            raise bad(Kind.OUTSIDE_ROOT, f"'{path}'")
+        # Unlike Path.is_file, this one answers for names that are too long as well.
+        if not os.path.isfile(found):  # noqa: PTH113
+            raise bad(missing, f"no such file '{path}'")
+        return Path(found)
+
+    def from_root(self, path: str) -> str:
+        """A path of the manifest, relative to the data root."""
+        return (self.folder.relative_to(self.root) / path).as_posix()
+
+
+def table_in_root(root: Path, name: str, key: str) -> Path:
+    """Path of a table that belongs to the data set as a whole.
+
+    Raises
+    ------
+    DataError
+        If it is missing or lies outside the root; names the key of the configuration.
+    """
+    path = root / name
+    if not path.is_file():
+        raise DataError(f"{key}: no such file: {path}")
+    if not path.resolve().is_relative_to(root.resolve()):
+        raise DataError(f"{key}: lies outside data.root: {path}")
+    return path

@@ -1,0 +1,72 @@
+"""A CSV or Parquet table with one row a sample."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from audit.config import Data
+from audit.data.files import Files, table_in_root
+from audit.data.sources.base import Manifest, Progress, data_root, source
+from audit.errors import DataError
+
+_MISSING = {"nan", "<na>", "null"}  # in any case; 'NA' and 'none' are used as real values
+
+
+@source("manifest")
+def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
+    """Read ``data.manifest``; paths in it are relative to its folder."""
+    root = data_root(data)
+    path = table_in_root(root, data.manifest, "data.manifest")
+    parquet = path.suffix.lower() in {".parquet", ".pq"}
+    rows = _read_parquet(path) if parquet else _read_csv(path)
+    return Manifest(_with_blanks(rows), Files(root, path.parent), data)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as stream:
+            lines = csv.reader(stream, strict=True)
+            header = next(lines, [])
+            rows = [_checked(line, header, lines.line_num, path) for line in lines if line]
+    except (csv.Error, UnicodeDecodeError, OSError) as error:
+        raise DataError(f"{path}: not a readable CSV table in UTF-8 ({error})") from error
+    if len(set(header)) < len(header):
+        raise DataError(f"{path}: two columns have the same name: {', '.join(header)}")
+    return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def _checked(line: list[str], header: list[str], number: int, path: Path) -> list[str]:
+    if len(line) != len(header):
+        raise DataError(f"{path}:{number}: {len(line)} values for {len(header)} columns")
+    return line
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    try:
+        table = pq.read_table(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise DataError(f"{path}: not a readable Parquet table ({error})") from error
+    return pd.DataFrame(
+        {name: _texts(table.column(name)) for name in table.column_names if _is_scalar(table, name)}
+    )
+
+
+def _is_scalar(table: pa.Table, name: str) -> bool:
+    return not pa.types.is_nested(table.schema.field(name).type)
+
+
+def _texts(column: pa.ChunkedArray) -> pd.Series:
+    return pd.Series(pc.cast(column, pa.string()).to_pylist(), dtype=str)
+
+
+def _with_blanks(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows, with ``""`` for every missing value."""
+    rows = rows.fillna("")
+    blank = rows.apply(lambda column: column.str.strip().str.lower().isin({"", *_MISSING}))
+    return rows.mask(blank, "")

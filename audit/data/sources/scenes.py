@@ -1,0 +1,44 @@
+"""The embedded demo: drawn into a cache folder once, then read as a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from audit.config import Columns, Data
+from audit.data.scenes import generate
+from audit.data.scenes.generate import _VERSION as VERSION
+from audit.data.sources import manifest
+from audit.data.sources.base import Manifest, Progress, source
+
+
+@source("scenes")
+def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
+    """Draw the scenes if the cache has not got them yet, and read their manifest.
+
+    Training rows default to the split ``train``, audited rows to ``test``.
+    """
+    folder = (data.root or cache_folder()) / _digest(data)
+    generate(folder, data.scenes, workers=workers, progress=progress)
+    filled = data.model_copy(
+        update={
+            "root": folder,
+            "manifest": "manifest.csv",
+            "columns": Columns(),
+            "train": data.train or {"split": "train"},
+            "audit": data.audit or {"split": "test"},
+        }
+    )
+    return manifest.read(filled, workers, progress)
+
+
+def cache_folder() -> Path:
+    """Where drawn scenes are kept: ``$CUECHECK_CACHE``, else ``~/.cache/cuecheck``."""
+    return Path(os.environ.get("CUECHECK_CACHE") or Path.home() / ".cache" / "cuecheck")
+
+
+def _digest(data: Data) -> str:
+    settings = json.dumps([VERSION, data.scenes.model_dump(mode="json")], sort_keys=True)
+    return "scenes-" + hashlib.sha256(settings.encode()).hexdigest()[:16]

@@ -1,0 +1,187 @@
+"""What every measure reads: the audited samples, their cells, and the tables on their axis."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from audit.config import Audit
+from audit.errors import RunError
+from audit.evidence.intervals import Codes, Interval
+from audit.tables import ALL, OK, UNKNOWN, attribute_column, attributes_of
+
+Mask = NDArray[np.bool_]
+Objects = NDArray[np.object_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """One row of the evidence table, before what takes all rows together."""
+
+    measure: str
+    region: str = ALL
+    role: str = ALL
+    target_class: str = ALL
+    attribute: str = ALL
+    subgroup: str = ALL
+    act: str = ALL
+    required: bool = False
+    n: int
+    clusters: int
+    excluded: int = 0
+    interval: Interval
+    margin_effect: float = math.nan
+    p: float = math.nan
+
+    def record(self) -> dict[str, Any]:
+        """The row as columns."""
+        columns = {name: value for name, value in vars(self).items() if name != "interval"}
+        return columns | vars(self.interval)
+
+
+class Cell(NamedTuple):
+    """A subgroup of a class: which of the audited samples are in it."""
+
+    target_class: str
+    attribute: str
+    subgroup: str
+    inside: Mask
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is the class with all its subgroups."""
+        return self.attribute == ALL
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The tables of one audit, with the audited samples as the axis of every array.
+
+    Attributes
+    ----------
+    samples
+        Samples of the audit part that are ok, sorted by name, index 0 ... n - 1.
+    attention, interventions
+        Rows of those samples, sorted by name, with their place on the axis in ``at``.
+    classes
+        Class names of the audit.
+    """
+
+    samples: pd.DataFrame
+    attention: pd.DataFrame
+    interventions: pd.DataFrame
+    classes: tuple[str, ...]
+    config: Audit
+
+    @cached_property
+    def prediction(self) -> Objects:
+        """Class predicted on the untouched picture."""
+        return self.samples["prediction"].to_numpy(object)
+
+    @cached_property
+    def label(self) -> Objects:
+        """True class."""
+        return self.samples["label"].to_numpy(object)
+
+    @cached_property
+    def cluster(self) -> Codes:
+        """Code of each sample's cluster."""
+        return pd.factorize(self.samples["cluster_id"].to_numpy(object), sort=True)[0]
+
+    @cached_property
+    def margin_sd(self) -> float:
+        """Standard deviation of the margin over the audited samples, the unit of margins."""
+        return float(self.samples["margin"].astype(np.float64).std(skipna=False))
+
+    @cached_property
+    def subgroups(self) -> list[tuple[str, str, Mask]]:
+        """Attribute, value and members of every subgroup; first the one of all samples."""
+        found = [(ALL, ALL, np.ones(len(self.samples), dtype=np.bool_))]
+        for name in attributes_of(self.samples):
+            column = self.samples[attribute_column(name)]
+            codes, values = pd.factorize(column.to_numpy(object), sort=True)
+            found += [(name, str(value), codes == i) for i, value in enumerate(values)]
+            if (codes < 0).any():
+                found.append((name, UNKNOWN, codes < 0))
+        return found
+
+    @cached_property
+    def resamples(self) -> int:
+        """Sign flips: as configured, or more where Holm over all tests needs a smaller p."""
+        config = self.config
+        acts = len(config.interventions.fills) + 1
+        tests = acts * sum(len(required_regions(config, name)) for name in self.classes)
+        alpha = config.policy.alpha
+        return max(config.statistics.resamples, math.ceil(tests / alpha) if alpha > 0 else 0)
+
+    @cached_property
+    def tested_regions(self) -> list[str]:
+        """Regions whose reliance is required to be tested, for any class."""
+        required = {r for name in self.classes for r in required_regions(self.config, name)}
+        return [name for name in self.config.regions.names if name in required]
+
+    def cells(self, target_class: str, members: Mask) -> Iterator[Cell]:
+        """A class as a whole, then each of its subgroups that has members."""
+        for attribute, subgroup, inside in self.subgroups:
+            cell = Cell(target_class, attribute, subgroup, members & inside)
+            if cell.whole or cell.inside.any():
+                yield cell
+
+    def on_axis(self, rows: pd.DataFrame, what: str) -> pd.DataFrame:
+        """Rows, at most one for each sample, on the axis of the samples; NaN where there is none.
+
+        Raises
+        ------
+        RunError
+            If a sample has two.
+        """
+        if rows["at"].duplicated().any():
+            twice = rows.loc[rows["at"].duplicated(), "sample_id"].iloc[0]
+            raise RunError(f"interventions: sample {twice!r} has two rows for {what}")
+        return rows.set_index("at").reindex(self.samples.index)
+
+
+def required_regions(config: Audit, target_class: str) -> list[str]:
+    """Regions whose reliance must be tested for a class: as named, else all forbidden ones."""
+    required = config.policy.required
+    return config.regions.with_role("forbidden", target_class) if required is None else required
+
+
+def read_inputs(
+    samples: pd.DataFrame, attention: pd.DataFrame, interventions: pd.DataFrame, config: Audit
+) -> Inputs:
+    """Bring the tables of an audit into one order.
+
+    Raises
+    ------
+    RunError
+        If a table has samples that the audit does not know.
+    """
+    ok = samples[samples["status"] == OK]
+    classes = tuple(config.data.classes or sorted(ok["label"].dropna().unique()))
+    audited = ok[ok["part"] == "audit"].sort_values("sample_id").reset_index(drop=True)
+    known = pd.Index(samples["sample_id"])
+    axis = pd.Index(audited["sample_id"])
+    return Inputs(
+        audited,
+        _located(attention, axis, known, "attention"),
+        _located(interventions, axis, known, "interventions"),
+        classes,
+        config,
+    )
+
+
+def _located(table: pd.DataFrame, axis: Any, known: Any, name: str) -> pd.DataFrame:
+    strange = ~table["sample_id"].isin(known)
+    if strange.any():
+        first = table.loc[strange, "sample_id"].iloc[0]
+        raise RunError(f"{name}: sample {first!r} is not in the samples table; run the audit again")
+    table = table.assign(at=axis.get_indexer(table["sample_id"]))
+    return table[table["at"] >= 0].sort_values("at", kind="stable")

@@ -1,0 +1,328 @@
+"""Intervals that respect clusters and are always defined, even at zero events.
+
+A cluster is what was sampled independently. Rates use score intervals (Wilson; Newcombe for paired
+rates; MOVER for their mean) at an effective number of samples; where every cluster is one sample
+these are the plain forms.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+from statsmodels.stats.proportion import proportion_confint
+
+Floats = NDArray[np.float64]
+Codes = NDArray[np.intp]
+
+# BCa needs a jackknife that means something; beyond the largest size it is the t interval to
+# within a few thousandths of the width, and costs the square of the size.
+_BCA_CLUSTERS = (10, 1000)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate, its two-sided interval and its two one-sided limits; NaN where undefined."""
+
+    effect: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    lower_limit: float = math.nan
+    upper_limit: float = math.nan
+
+
+def _interval(
+    effect: float, confidence: float, bounds: Callable[[float], tuple[float, float]]
+) -> Interval:
+    """Interval from ``bounds(alpha)``, the limits that leave alpha / 2 outside on either side."""
+    low, high = bounds(1 - confidence)
+    lower_limit, upper_limit = bounds(2 * (1 - confidence))
+    return Interval(effect, low, high, lower_limit, upper_limit)
+
+
+def distinct(clusters: Codes) -> int:
+    """Number of clusters."""
+    return int(np.unique(clusters).size)
+
+
+def cluster_sums(values: Floats, clusters: Codes) -> Floats:
+    """Sum of the values in each cluster, in the order of the cluster codes.
+
+    >>> cluster_sums(np.array([1.0, 2.0, 4.0]), np.array([7, 3, 7]))
+    array([2., 5.])
+    """
+    _, inverse = np.unique(clusters, return_inverse=True)
+    return np.bincount(inverse, weights=values).astype(np.float64, copy=False)
+
+
+def design_effect(residuals: Floats, clusters: Codes) -> float:
+    """How many times clustering inflates the variance of a mean, at least 1.
+
+    The variance of the linearised estimate between clusters over the variance as if samples were
+    independent (Kish 1965). Where nothing varies there is nothing to estimate it from, and each
+    cluster counts as one sample.
+
+    Parameters
+    ----------
+    residuals
+        [n] contribution of each sample to the estimate, less its expectation.
+    clusters
+        [n] cluster of each sample.
+
+    >>> design_effect(np.array([-1.0, -1.0, 1.0, 1.0]), np.array([0, 1, 2, 3]))
+    1.0
+    >>> design_effect(np.zeros(6), np.array([0, 0, 0, 1, 1, 1]))
+    3.0
+    """
+    n, c = residuals.size, distinct(clusters)
+    within = float(np.square(residuals).sum())
+    if within == 0 or c == 1:
+        return n / c
+    between = float(np.square(cluster_sums(residuals, clusters)).sum())
+    return max(1.0, between / within * (c / (c - 1)) * ((n - 1) / n))
+
+
+def effective_size(
+    residuals: Floats, clusters: Codes, alpha: float, at_least: float = 1.0
+) -> float:
+    """Number of independent samples that would tell as much (Korn and Graubard 1998).
+
+    n over the design effect, times (t[n-1] / t[c-1])^2, because the design effect itself rests on
+    only c clusters.
+
+    Parameters
+    ----------
+    residuals, clusters
+        As for :func:`design_effect`.
+    alpha
+        What the interval leaves outside, on both sides together.
+    at_least
+        Smallest design effect.
+    """
+    n, c = residuals.size, distinct(clusters)
+    if c == 1:
+        return 1.0
+    size = n / max(at_least, design_effect(residuals, clusters))
+    if c < n:
+        few = stats.t.ppf(1 - alpha / 2, n - 1) / stats.t.ppf(1 - alpha / 2, c - 1)
+        size *= float(few) ** 2
+    return max(1.0, size)
+
+
+def wilson(rate: float, size: float, alpha: float) -> tuple[float, float]:
+    """Wilson's score interval of a rate seen in ``size`` independent samples."""
+    low, high = proportion_confint(rate * size, size, alpha=alpha, method="wilson")
+    return min(float(low), rate), max(float(high), rate)
+
+
+def newcombe_paired(
+    both: float, first: float, second: float, neither: float, *, alpha: float
+) -> tuple[float, float]:
+    """Newcombe's hybrid-score interval of the difference of two paired rates.
+
+    Method 10 of Newcombe, Statistics in Medicine 17 (1998) 2635-2650: two Wilson intervals squared
+    and added, less what the correlation phi of the pairs explains (continuity-corrected).
+
+    Parameters
+    ----------
+    both, first, second, neither
+        Counts of pairs (they may be fractions) in which both, only the first, only the second and
+        neither happened.
+    alpha
+        What the interval leaves outside, on both sides together.
+
+    >>> low, high = newcombe_paired(36, 12, 2, 0, alpha=0.05)
+    >>> round(low, 4), round(high, 4)
+    (0.0569, 0.3404)
+    """
+    n = both + first + second + neither
+    p1, p2 = (both + first) / n, (both + second) / n
+    (l1, u1), (l2, u2) = wilson(p1, n, alpha), wilson(p2, n, alpha)
+    margins = (both + first) * (second + neither) * (both + second) * (first + neither)
+    cross = both * neither - first * second
+    corrected = max(cross - n / 2, 0.0) if cross > 0 else cross
+    phi = corrected / math.sqrt(margins) if margins > 0 else 0.0
+
+    def joined(x: float, y: float) -> float:
+        return math.sqrt(max(x * x - 2 * phi * x * y + y * y, 0.0))
+
+    difference = (first - second) / n
+    low = difference - joined(p1 - l1, u2 - p2)
+    high = difference + joined(u1 - p1, p2 - l2)
+    return max(low, -1.0), min(high, 1.0)
+
+
+def rate(hits: Floats, clusters: Codes, confidence: float) -> Interval:
+    """Rate of an event in clustered samples: Wilson at the effective size.
+
+    Parameters
+    ----------
+    hits
+        [n] 0 or 1 per sample.
+    clusters
+        [n] cluster of each sample.
+    confidence
+        Of the two-sided interval and of each one-sided limit.
+    """
+    if hits.size == 0 or np.isnan(hits).any():
+        return Interval()
+    p = float(hits.mean())
+
+    def bounds(alpha: float) -> tuple[float, float]:
+        return wilson(p, effective_size(hits - p, clusters, alpha), alpha)
+
+    return _interval(p, confidence, bounds)
+
+
+def paired_excess(first: Floats, second: Floats, clusters: Codes, confidence: float) -> Interval:
+    """Rate of an event less its rate under the control, in clustered pairs.
+
+    Newcombe's paired hybrid-score interval at the effective size of the pairs' differences.
+
+    Parameters
+    ----------
+    first, second
+        [n] 0 or 1 per pair: the event under the act and under its control.
+    clusters
+        [n] cluster of each pair.
+    confidence
+        Of the two-sided interval and of each one-sided limit.
+    """
+    excess = first - second
+    if excess.size == 0 or np.isnan(excess).any():
+        return Interval()
+    effect = float(excess.mean())
+    cells = np.array(
+        [
+            (first * second).mean(),
+            (first * (1 - second)).mean(),
+            ((1 - first) * second).mean(),
+            ((1 - first) * (1 - second)).mean(),
+        ]
+    )
+
+    def bounds(alpha: float) -> tuple[float, float]:
+        size = effective_size(excess - effect, clusters, alpha)
+        both, one, other, neither = (cells * size).tolist()
+        low, high = newcombe_paired(both, one, other, neither, alpha=alpha)
+        return min(low, effect), max(high, effect)
+
+    return _interval(effect, confidence, bounds)
+
+
+def mean_rate(
+    hits: Floats, groups: Codes, n_groups: int, clusters: Codes, confidence: float
+) -> Interval:
+    """Mean over groups of the rate of an event, in clustered samples.
+
+    One Wilson interval per group, joined by MOVER (Zou and Donner, Statistics in Medicine 27
+    (2008) 1693-1702). A group's design effect is its own or the whole estimate's, whichever is
+    larger, since clusters may reach across groups.
+
+    Parameters
+    ----------
+    hits
+        [n] 0 or 1 per sample.
+    groups
+        [n] group of each sample, 0 ... n_groups - 1; without a sample of each: undefined.
+    n_groups
+        Number of groups.
+    clusters
+        [n] cluster of each sample.
+    confidence
+        Of the two-sided interval and of each one-sided limit.
+    """
+    sizes = np.bincount(groups, minlength=n_groups)
+    if n_groups == 0 or sizes.min() == 0 or np.isnan(hits).any():
+        return Interval()
+    rates = np.bincount(groups, weights=hits, minlength=n_groups) / sizes
+    residuals = (hits - rates[groups]) / sizes[groups]
+    shared = design_effect(residuals, clusters)
+    effect = float(rates.mean())
+
+    def bounds(alpha: float) -> tuple[float, float]:
+        below = above = 0.0
+        for group, p in enumerate(rates.tolist()):
+            inside = groups == group
+            size = effective_size(residuals[inside], clusters[inside], alpha, at_least=shared)
+            low, high = wilson(p, size, alpha)
+            below += (p - low) ** 2
+            above += (high - p) ** 2
+        return effect - math.sqrt(below) / n_groups, effect + math.sqrt(above) / n_groups
+
+    return _interval(effect, confidence, bounds)
+
+
+def cluster_means(
+    values: Floats,
+    clusters: Codes,
+    confidence: float,
+    resamples: int,
+    rng: np.random.Generator,
+) -> list[Interval]:
+    """Mean over clusters of their mean value, with a bootstrap interval, for several measures.
+
+    BCa on the cluster means; the t interval where BCa is not defined (few clusters, no spread) or
+    no longer differs from it (more than 1,000 clusters).
+
+    Parameters
+    ----------
+    values
+        [measures, n] values per sample, resampled together.
+    clusters
+        [n] cluster of each sample.
+    confidence
+        Of the two-sided interval and of each one-sided limit.
+    resamples
+        Bootstrap resamples.
+    rng
+        Source of the resampling.
+    """
+    sizes = cluster_sums(np.ones(clusters.size), clusters)
+    means = np.stack([cluster_sums(row, clusters) for row in values]) / sizes
+    centre = means.mean(axis=1)
+    c = sizes.size
+    if c < 2:
+        return [Interval(effect=float(mean)) for mean in centre]
+    error = means.std(axis=1, ddof=1) / math.sqrt(c)
+    few, many = _BCA_CLUSTERS
+    drawn = few <= c <= many and bool((np.ptp(means, axis=1) > 0).all())
+    if drawn:
+        (low, high), (lower, upper) = _bca(means, confidence, resamples, rng)
+    else:
+        two_sided, one_sided = (stats.t.ppf(q, c - 1) for q in ((1 + confidence) / 2, confidence))
+        low, high = centre - two_sided * error, centre + two_sided * error
+        lower, upper = centre - one_sided * error, centre + one_sided * error
+    return [
+        Interval(*map(float, numbers))
+        for numbers in zip(centre, low, high, lower, upper, strict=True)
+    ]
+
+
+def _bca(
+    means: Floats, confidence: float, resamples: int, rng: np.random.Generator
+) -> list[tuple[Any, Any]]:
+    """Two-sided and one-sided BCa limits of the row means, from one set of resamples."""
+    drawn = None
+    limits = []
+    for level in (confidence, 2 * confidence - 1):
+        drawn = stats.bootstrap(
+            (means,),
+            np.mean,
+            axis=1,
+            vectorized=True,
+            n_resamples=0 if drawn else resamples,
+            bootstrap_result=drawn,
+            confidence_level=level,
+            method="BCa",
+            rng=rng,
+            batch=256,
+        )
+        interval = drawn.confidence_interval
+        limits.append((interval.low, interval.high))
+    return limits

@@ -1,0 +1,99 @@
+"""A finding: one claim about one region and class, with the numbers that decided it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import Literal
+
+Status = Literal["CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED"]
+Test = Literal["removal", "sufficiency"]
+
+SWAP = "swap"
+
+
+@dataclass(frozen=True)
+class Act:
+    """One act of a test (a fill or the swap) as in the evidence table; None where not finite."""
+
+    act: str
+    n: int
+    clusters: int
+    excluded: int
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lower_limit: float | None = None
+    upper_limit: float | None = None
+    margin_effect: float | None = None
+    p: float | None = None
+    p_adjusted: float | None = None
+    detectable: float | None = None
+    clusters_needed: float | None = None
+
+
+@dataclass(frozen=True)
+class WorstSubgroup:
+    """The subgroup in which the deciding act has the largest effect."""
+
+    attribute: str
+    subgroup: str
+    effect: float
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One claim about one region and the class predicted.
+
+    Attributes
+    ----------
+    fingerprint
+        Names the claim from run to run: it depends on no number.
+    region, target_class, role, test
+        What is claimed; class '*' means all.
+    status, reason
+        What was decided, and why, in one sentence.
+    effect, low, high, lower_limit, upper_limit
+        Of the deciding act: for CONFIRMED the weakest fill, or the swap where that convicts; else
+        the act with the highest upper limit.
+    p_adjusted
+        Of the weakest act.
+    n, clusters
+        Of the smallest act.
+    clusters_needed
+        Clusters at which every act would be decided, if the effects stay.
+    acts
+        All acts.
+    worst_subgroup
+        Of the deciding act, among subgroups with enough clusters; None where there is none.
+    """
+
+    fingerprint: str
+    region: str
+    target_class: str
+    role: str
+    test: Test
+    status: Status
+    reason: str
+    effect: float | None = None
+    low: float | None = None
+    high: float | None = None
+    lower_limit: float | None = None
+    upper_limit: float | None = None
+    p_adjusted: float | None = None
+    n: int = 0
+    clusters: int = 0
+    clusters_needed: float | None = None
+    acts: list[Act] = field(default_factory=list)
+    worst_subgroup: WorstSubgroup | None = None
+
+
+def fingerprint(audit: str, region: str, target_class: str, test: str) -> str:
+    """Stable name of a claim.
+
+    >>> fingerprint("demo", "hair", "nurse", "removal")
+    '326169468bc74eab'
+    """
+    claim = json.dumps([audit, region, target_class, test])
+    return hashlib.sha256(claim.encode()).hexdigest()[:16]

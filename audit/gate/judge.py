@@ -1,0 +1,229 @@
+"""The decision table, applied to the evidence of every required region and class."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from audit.config import Audit, Policy
+from audit.evidence import reliance, sufficiency
+from audit.evidence.build import thresholds
+from audit.evidence.inputs import required_regions
+from audit.gate import reasons
+from audit.gate.findings import SWAP, Act, Finding, Status, Test, WorstSubgroup, fingerprint
+from audit.tables import ALL
+
+TESTS: dict[str, Test] = {reliance.MEASURE: "removal", sufficiency.MEASURE: "sufficiency"}
+
+_NEEDED = ["effect", "low", "high", "lower_limit", "upper_limit", "p", "p_adjusted"]
+_CLAIM = ["region", "measure", "target_class"]
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What is to be judged: a region, the class predicted, and how it was tested."""
+
+    region: str
+    measure: str
+    target_class: str
+
+    @property
+    def test(self) -> Test:
+        """Kind of test."""
+        return TESTS[self.measure]
+
+
+class Decision(NamedTuple):
+    """A status, the act whose numbers decided it, and why."""
+
+    status: Status
+    act: Act
+    reason: str
+
+
+def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
+    """Judge every required region and class; the first row that holds decides.
+
+    - ERROR: a configured act is missing, was possible on no sample although others were, or has a
+      number that is missing or not finite.
+    - INCONCLUSIVE: an act has fewer clusters than the minimum, or none was possible (the class was
+      never predicted, or the region is not in its pictures).
+    - CONFIRMED: every effect is above zero, the largest adjusted p is below alpha, and the lower
+      limit is above the failing effect by every fill, or by the swap.
+    - CLEARED: the upper limit is below the passing effect by every act.
+    - INCONCLUSIVE: else.
+
+    Parameters
+    ----------
+    evidence
+        The evidence table.
+    config
+        The audit.
+
+    Returns
+    -------
+    list of Finding
+        Sorted by region, test and class. A required region without evidence is an ERROR.
+    """
+    table = evidence[evidence["measure"].isin(list(TESTS))]
+    table = table.astype(dict.fromkeys((*_CLAIM, "attribute", "subgroup", "act"), object))
+    found = []
+    for key, rows in table.groupby(_CLAIM, sort=True):
+        required = rows[rows["required"].astype(bool) & (rows["attribute"] == ALL)]
+        if len(required):
+            others = rows[rows["attribute"] != ALL]
+            found.append(_finding(Claim(*map(str, key)), required, others, config))
+    return [*found, *_untested(found, config)]
+
+
+def _finding(claim: Claim, rows: pd.DataFrame, subgroups: pd.DataFrame, config: Audit) -> Finding:
+    decision = _decide(claim, rows, config)
+    act = decision.act
+    return Finding(
+        fingerprint=fingerprint(config.name, claim.region, claim.target_class, claim.test),
+        region=claim.region,
+        target_class=claim.target_class,
+        role=str(rows["role"].iloc[0]),
+        test=claim.test,
+        status=decision.status,
+        reason=decision.reason,
+        effect=act.effect,
+        low=act.low,
+        high=act.high,
+        lower_limit=act.lower_limit,
+        upper_limit=act.upper_limit,
+        p_adjusted=_number(rows["p_adjusted"].max(skipna=False)),
+        n=int(rows["n"].min()),
+        clusters=int(rows["clusters"].min()),
+        clusters_needed=_clusters_needed(decision, rows, config.policy),
+        acts=[_act(row) for _, row in rows.iterrows()],
+        worst_subgroup=_worst(subgroups, act.act, config.policy),
+    )
+
+
+def _decide(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision:
+    """The decision table for one claim; ``rows`` has one row per act."""
+    policy = config.policy
+    fail, clear = thresholds(policy)[claim.measure]
+    say = _wording(claim, config)
+    unusable = _unusable(claim, rows, config)
+    if unusable is not None:
+        return unusable
+    convicting = _convicting(rows, fail, policy.alpha)
+    if convicting is not None:
+        return Decision("CONFIRMED", convicting, say.confirmed(convicting))
+    riskiest = _extreme(rows, "upper_limit", last=True)
+    if (rows["upper_limit"] < clear).all():
+        return Decision("CLEARED", riskiest, say.cleared(riskiest, clear))
+    clusters = None if _disagree(rows) else float(rows["clusters_needed"].max())
+    return Decision("INCONCLUSIVE", riskiest, say.undecided(riskiest, clusters))
+
+
+def _unusable(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision | None:
+    """ERROR where a number is missing, INCONCLUSIVE where there are too few clusters."""
+    say = _wording(claim, config)
+    minimum = config.policy.min_clusters
+    smallest = _extreme(rows, "clusters", last=False)
+    absent = sorted(_configured_acts(claim, config) - set(rows["act"]))
+    if absent:
+        return Decision("ERROR", smallest, say.absent(absent))
+    undone = rows["clusters"] == 0
+    if not undone.all():
+        needed = [*_NEEDED, "margin_effect"] if claim.test == "removal" else _NEEDED
+        finite = np.isfinite(rows[needed].to_numpy(np.float64)).all(axis=1)
+        unfinished = rows[undone | ~finite]
+        if len(unfinished):
+            why = say.unfinished(list(unfinished["act"]))
+            return Decision("ERROR", _act(unfinished.iloc[0]), why)
+    if smallest.clusters < minimum:
+        return Decision("INCONCLUSIVE", smallest, say.small(smallest, minimum))
+    return None
+
+
+def _convicting(rows: pd.DataFrame, fail: float, alpha: float) -> Act | None:
+    """The act that shows reliance: the weakest fill, or the swap; None if neither does."""
+    if not (rows["effect"] > 0).all() or not (rows["p_adjusted"] < alpha).all():
+        return None
+    fills, swaps = rows[rows["act"] != SWAP], rows[rows["act"] == SWAP]
+    for acts in (fills, swaps):
+        if len(acts) and (acts["lower_limit"] > fail).all():
+            return _extreme(acts, "lower_limit", last=False)
+    return None
+
+
+def _extreme(rows: pd.DataFrame, column: str, *, last: bool) -> Act:
+    """The act with the smallest (or the last: the largest) value in a column."""
+    return _act(rows.sort_values([column, "act"]).iloc[-1 if last else 0])
+
+
+def _clusters_needed(decision: Decision, rows: pd.DataFrame, policy: Policy) -> float | None:
+    """Clusters that would decide every act of an open finding; None if the acts disagree."""
+    if decision.status != "INCONCLUSIVE" or _disagree(rows):
+        return None
+    return _number(rows["clusters_needed"].max()) or float(policy.min_clusters)
+
+
+def _disagree(rows: pd.DataFrame) -> bool:
+    """Whether some acts have an effect above zero and others do not."""
+    return (rows["effect"].dropna() > 0).nunique() > 1
+
+
+def _wording(claim: Claim, config: Audit) -> reasons.Wording:
+    return reasons.Wording(
+        claim.region, claim.target_class, claim.test, config.statistics.confidence
+    )
+
+
+def _configured_acts(claim: Claim, config: Audit) -> set[str]:
+    fills = config.interventions.fills
+    if claim.test == "sufficiency":
+        return {f"keep:{fill}" for fill in fills}
+    return {f"remove:{fill}" for fill in fills} | ({SWAP} if config.interventions.swap else set())
+
+
+def _worst(subgroups: pd.DataFrame, act: str, policy: Policy) -> WorstSubgroup | None:
+    rows = subgroups[
+        (subgroups["act"] == act)
+        & (subgroups["clusters"] >= policy.min_clusters)
+        & np.isfinite(subgroups["effect"])
+    ]
+    if rows.empty:
+        return None
+    row = rows.sort_values(["effect", "attribute", "subgroup"]).iloc[-1]
+    return WorstSubgroup(str(row["attribute"]), str(row["subgroup"]), float(row["effect"]))
+
+
+def _untested(found: list[Finding], config: Audit) -> Iterator[Finding]:
+    """An ERROR for every required region and class that the evidence does not have."""
+    tested = {(finding.region, finding.target_class) for finding in found}
+    classes = config.data.classes or sorted({target for _, target in tested} - {ALL}) or [ALL]
+    for target in classes:
+        for region in required_regions(config, target):
+            if tested.isdisjoint({(region, target), (region, ALL)}):
+                claim = Claim(region, reliance.MEASURE, target)
+                yield Finding(
+                    fingerprint=fingerprint(config.name, region, target, claim.test),
+                    region=region,
+                    target_class=target,
+                    role=config.regions.role(region, target),
+                    test=claim.test,
+                    status="ERROR",
+                    reason=_wording(claim, config).absent(["any test of it"]),
+                )
+
+
+def _act(row: pd.Series[Any]) -> Act:
+    names = (*_NEEDED, "margin_effect", "detectable", "clusters_needed")
+    numbers = {name: _number(row[name]) for name in names}
+    n, clusters, excluded = (int(row[name]) for name in ("n", "clusters", "excluded"))
+    return Act(str(row["act"]), n, clusters, excluded, **numbers)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, or None."""
+    return float(value) if pd.notna(value) and math.isfinite(value) else None

@@ -1,0 +1,8 @@
+"""Pictures and regions to altered pictures: fills, placebo, swap."""
+
+from audit.interventions.fills import FILLS, fill
+from audit.interventions.margins import margin_of
+from audit.interventions.placebo import placebo_mask
+from audit.interventions.swap import Donors, choose_donors, paste
+
+__all__ = ["FILLS", "Donors", "choose_donors", "fill", "margin_of", "paste", "placebo_mask"]

@@ -1,0 +1,72 @@
+"""The swap: a region from a matched donor of the other subgroup, against one of the same."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from audit.config import Swap
+
+NO_DONOR = -1
+
+
+@dataclass(frozen=True)
+class Donors:
+    """For each sample the positions of its donors; ``NO_DONOR`` where none matches.
+
+    Parameters
+    ----------
+    other
+        ``[N]`` int64, a donor of another subgroup that matches in all named columns.
+    same
+        ``[N]`` int64, a donor of the same subgroup (the control).
+    """
+
+    other: npt.NDArray[np.int64]
+    same: npt.NDArray[np.int64]
+
+
+def choose_donors(rows: pd.DataFrame, eligible: npt.NDArray[np.bool_], swap: Swap) -> Donors:
+    """Choose donors among the eligible rows: deterministic, and spread over all that match.
+
+    Parameters
+    ----------
+    rows
+        One row per sample with the columns that ``swap`` names and ``sample_id``; texts.
+    eligible
+        ``[N]`` bool, which rows may give and receive.
+    swap
+        Attribute and matching columns.
+    """
+    positions = np.flatnonzero(eligible)
+    pool = rows.iloc[positions]
+    subgroup = pool[swap.attribute].astype(str).to_numpy()
+    other = np.full(len(rows), NO_DONOR, dtype=np.int64)
+    same = np.full(len(rows), NO_DONOR, dtype=np.int64)
+    for chosen, columns, want_same in (
+        (other, swap.match, False),
+        (same, swap.control_match or swap.match, True),
+    ):
+        for group in pool.groupby(columns, sort=True).indices.values():
+            for i in group:
+                fits = group[(subgroup[group] == subgroup[i]) == want_same]
+                fits = fits[fits != i]
+                if len(fits):
+                    pick = _stable_hash(str(pool["sample_id"].iloc[i])) % len(fits)
+                    chosen[positions[i]] = positions[fits[pick]]
+    return Donors(other, same)
+
+
+def paste(images: Tensor, masks: Tensor, donor_images: Tensor, donor_masks: Tensor) -> Tensor:
+    """Pictures ``[B, 3, h, w]``, the union of both masks ``[B, h, w]`` taken from the donors."""
+    return torch.where((masks | donor_masks)[:, None], donor_images, images)
+
+
+def _stable_hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

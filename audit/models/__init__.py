@@ -1,0 +1,1 @@
+"""Build, load, train and save a classifier."""

@@ -1,0 +1,140 @@
+"""The classifier that a configuration names, ready to be audited."""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from audit import config
+from audit.errors import ConfigError, ModelError
+from audit.models.classifier import Classifier, first_tensor, normalise
+from audit.models.registry import build
+from audit.models.weights import load_weights, read_weights
+
+_ENDINGS = {
+    "SoftmaxBackward0": "softmax",
+    "LogSoftmaxBackward0": "log-softmax",
+    "SigmoidBackward0": "sigmoid",
+}
+_RESHAPING = ("View", "Reshape", "Squeeze", "Unsqueeze", "Clone", "Alias", "ToCopy", "Select")
+
+
+def load_classifier(
+    model: config.Model,
+    classes: list[str],
+    device: torch.device,
+    *,
+    weights: Path | None = None,
+) -> Classifier:
+    """Build the model, load its weights and check what it returns.
+
+    Parameters
+    ----------
+    model
+        The configuration's section.
+    classes
+        Class names in the audit's order.
+    device
+        Where the model goes.
+    weights
+        Weights that the run trained itself, for exactly ``classes``; default: the configuration's
+        checkpoint, or those that a pretrained factory brings.
+
+    Raises
+    ------
+    ModelError
+        If the model cannot be built or loaded, does not have one output per class name, or ends in
+        a softmax or sigmoid.
+    """
+    names = classes if weights else output_names(model, classes)
+    outputs = [_position(name, names) for name in classes]
+    module = build(model.architecture, model.arguments, len(names))
+    path = weights or model.checkpoint
+    if path is not None:
+        load_weights(module, read_weights(path), path)
+    module = module.to(device).eval().requires_grad_(False)
+    _check_output(module, model, names, device)
+    return Classifier(module, list(classes), outputs, model.input, device)
+
+
+def output_names(model: config.Model, classes: list[str]) -> list[str]:
+    """Class names of the model's outputs, in their order.
+
+    Raises
+    ------
+    ConfigError
+        If ``model.outputs`` names a file that cannot be read.
+    """
+    if model.outputs is None:
+        return list(classes)
+    if not isinstance(model.outputs, Path):
+        return list(model.outputs)
+    try:
+        text = model.outputs.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"model.outputs: {model.outputs} cannot be read: {error}") from error
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def _position(name: str, names: list[str]) -> int:
+    if names.count(name) == 1:
+        return names.index(name)
+    if name in names:  # as ImageNet's "crane", which is a bird and a machine
+        raise ModelError(f"class '{name}': model.outputs has it more than once; rename all but one")
+    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    hint = f"near it: {', '.join(near)}" if near else f"they are: {', '.join(names[:5])} ..."
+    raise ModelError(
+        f"class '{name}' is not among the model's {len(names)} outputs (model.outputs); {hint}"
+    )
+
+
+def _check_output(
+    module: nn.Module, model: config.Model, names: list[str], device: torch.device
+) -> None:
+    """Run the model once on noise: one finite logit per output name, and really logits."""
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.rand(2, 3, *model.input.size, generator=generator).to(device)
+    images = normalise(noise, model.input).requires_grad_()
+    try:
+        with torch.enable_grad():
+            logits = first_tensor(module(images))
+    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise ModelError(
+            f"{model.architecture}: fails on input {[*images.shape]} (model.input.size): {reason}"
+        ) from error
+    n_outputs = logits.shape[1] if logits.ndim == 2 else None
+    if n_outputs is None:
+        raise ModelError(
+            f"{model.architecture}: returns {[*logits.shape]} for 2 pictures, not [2, outputs]"
+        )
+    if n_outputs != len(names) and (n_outputs, len(names)) != (1, 2):
+        raise ModelError(
+            f"{model.architecture}: has {n_outputs} outputs, but {len(names)} class names are "
+            "known; list the names of all outputs in model.outputs"
+        )
+    if not bool(logits.isfinite().all()):
+        raise ModelError(f"{model.architecture}: returns NaN or infinity; are the weights damaged?")
+    ending = _ending(logits)
+    if ending:
+        raise ModelError(
+            f"{model.architecture}: ends in a {ending}, which flattens the gradients that maps are "
+            "made of; return logits (the values before it)"
+        )
+
+
+def _ending(output: Tensor) -> str | None:
+    """Name of the softmax or sigmoid that the output comes from, if any."""
+    node = output.grad_fn
+    while node is not None and node.name().startswith(_RESHAPING):
+        node = node.next_functions[0][0]
+    if node is not None and node.name() in _ENDINGS:
+        return _ENDINGS[node.name()]
+    values = output.detach().double()
+    sums_to_one = (values.sum(dim=1) - 1).abs().max() < 1e-4
+    if values.shape[1] > 1 and bool(values.min() >= 0) and bool(sums_to_one):
+        return "softmax"
+    return None

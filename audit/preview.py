@@ -1,0 +1,150 @@
+"""What an audit will do, found out on a handful of samples in seconds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audit.config import Audit
+from audit.context import Context, choose_layer, choose_tests, usable
+from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
+from audit.interventions.trials import SUFFICIENCY
+from audit.models.classifier import Classifier
+from audit.models.load import load_classifier
+from audit.models.registry import build
+from audit.shard import measure_shard
+from audit.steps import choose_device, donors_of
+from audit.tables import attribute_column, attributes_of
+
+TRIED = 32  # samples decoded, explained and altered
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Facts by name, samples per cell, and what a user should know before the run."""
+
+    facts: dict[str, str]
+    cells: list[dict[str, Any]]
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON-like values."""
+        return asdict(self)
+
+
+def preview(config: Audit) -> Preview:
+    """Check a configuration end to end on a few samples of each part.
+
+    Raises
+    ------
+    CuecheckError
+        Whatever would stop the run.
+    """
+    dataset = open_dataset(config)
+    few = dataset.subset(_some(dataset))
+    samples, _ = check_dataset(few, workers=config.execution.workers)
+    quarantine_limit(samples, config.data.max_bad_fraction)
+    classifier = _classifier(config, dataset.classes)
+    context = Context(config, few, samples, classifier, choose_layer(config, classifier))
+    context = replace(context, tests=choose_tests(context), donors=donors_of(context))
+    started = time.perf_counter()
+    measure_shard(context, context.audited)
+    seconds = (time.perf_counter() - started) / max(len(context.audited), 1)
+    return Preview(
+        facts=_facts(config, dataset, context, seconds),
+        cells=_cells(dataset.samples),
+        warnings=_warnings(config, dataset, context.tests, samples),
+    )
+
+
+def _some(dataset: Dataset) -> Any:
+    """Evenly spaced positions, at most ``TRIED`` of each of the audit and training parts."""
+    chosen = []
+    for part in ("audit", "train"):
+        positions = usable(dataset.samples, part)
+        spaced = np.linspace(0, max(len(positions) - 1, 0), TRIED).round().astype(int)
+        chosen.append(positions[np.unique(spaced)] if len(positions) else positions)
+    return np.concatenate(chosen)
+
+
+def _classifier(config: Audit, classes: list[str]) -> Classifier:
+    if not config.model.trains:
+        return load_classifier(config.model, classes, choose_device(config))
+    device = choose_device(config)
+    module = build(config.model.architecture, config.model.arguments, len(classes))
+    return Classifier(
+        module=module.eval().requires_grad_(False).to(device),
+        classes=classes,
+        outputs=list(range(len(classes))),
+        input=config.model.input,
+        device=device,
+    )
+
+
+def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) -> dict[str, str]:
+    audited = len(usable(dataset.samples, "audit"))
+    origin = "trained by the run" if config.model.trains else "loaded"
+    height, width = config.model.input.size
+    return {
+        "audit": config.name,
+        "samples": ", ".join(
+            f"{len(usable(dataset.samples, part))} {part}"
+            for part in ("train", "validation", "audit")
+        ),
+        "classes": ", ".join(dataset.classes),
+        "regions": ", ".join(
+            f"{name} ({config.regions.role(name, dataset.classes[0])})"
+            for name in config.regions.names
+        ),
+        "model": f"{config.model.architecture}, {origin}, input {height}x{width}",
+        "layer": context.layer,
+        "tests": ", ".join(f"{region} by {test}" for region, test in context.tests.items())
+        or "none",
+        "cost": f"about {seconds * audited:.0f} s to explain and intervene on this device"
+        + (
+            f", after {config.model.train.epochs} epochs of training" if config.model.trains else ""
+        ),
+    }
+
+
+def _cells(samples: pd.DataFrame) -> list[dict[str, Any]]:
+    audited = samples.iloc[usable(samples, "audit")]
+    cells = []
+    for columns in [["label"], *(["label", attribute_column(a)] for a in attributes_of(samples))]:
+        for key, cell in audited.groupby(columns, observed=True):
+            names = [str(k) for k in key]
+            cells.append(
+                {
+                    "cell": " x ".join(names),
+                    "samples": len(cell),
+                    "clusters": int(cell["cluster_id"].nunique()),
+                }
+            )
+    return cells
+
+
+def _warnings(
+    config: Audit, dataset: Dataset, tests: dict[str, str], samples: pd.DataFrame
+) -> list[str]:
+    audited = dataset.samples.iloc[usable(dataset.samples, "audit")]
+    found = []
+    for target_class in dataset.classes:
+        if not config.required_regions(target_class):
+            found.append(f"no region is forbidden for '{target_class}': nothing can fail there")
+        clusters = audited.loc[audited["label"].astype(str) == target_class, "cluster_id"].nunique()
+        if clusters < config.policy.min_clusters:
+            found.append(
+                f"'{target_class}' has {clusters} clusters, a verdict needs "
+                f"{config.policy.min_clusters}: its findings will be INCONCLUSIVE"
+            )
+    core = [c for c in dataset.classes if config.regions.with_role("core", c)]
+    for region, test in tests.items():
+        if test == SUFFICIENCY and not core:
+            found.append(f"'{region}' leaves no room for a placebo and no core region is named")
+    bad = samples.loc[samples["status"] != "ok", "reason"]
+    found += [f"a sample would be quarantined: {reason}" for reason in bad.unique()[:5]]
+    return found

@@ -1,0 +1,1 @@
+"""How audits are started: Prefect flows, schedule and command line."""

@@ -1,0 +1,104 @@
+"""The audit as a Prefect flow: the same steps as tasks, shards mapped on a task runner."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from flows import settings
+
+settings.apply()
+
+from prefect import flow, task  # reads its settings when imported
+from prefect.artifacts import create_markdown_artifact
+from prefect.cache_policies import NO_CACHE
+from prefect.states import Completed, Failed, State
+from prefect.task_runners import ThreadPoolTaskRunner
+
+from audit import steps
+from audit.config import Audit
+from audit.gate import Verdict
+from audit.runs.folder import Run, start_or_resume
+from flows import progress
+from flows.direct import conclude
+
+
+@task(name="check data", cache_policy=NO_CACHE)
+def prepare(folder: str) -> None:
+    """Read the data set, quarantine bad samples."""
+    steps.prepare(Run(Path(folder)), progress.report)
+
+
+@task(name="train", cache_policy=NO_CACHE)
+def fit(folder: str) -> None:
+    """Train the classifier, where one is trained."""
+    steps.fit(Run(Path(folder)), progress.report)
+
+
+@task(name="plan", cache_policy=NO_CACHE)
+def plan(folder: str) -> list[int]:
+    """Choose layer and tests; sizes of the shards."""
+    run = Run(Path(folder))
+    steps.plan(run)
+    return steps.shard_sizes(run)
+
+
+@task(name="measure", task_run_name="shard {index}", cache_policy=NO_CACHE)
+def measure(folder: str, index: int) -> str:
+    """Explain and intervene on one shard."""
+    return str(steps.measure(Run(Path(folder)), index))
+
+
+@task(name="judge and report", cache_policy=NO_CACHE)
+def judge(folder: str) -> None:
+    """Tables, verdict, pictures, report, record."""
+    conclude(Run(Path(folder)))
+
+
+@flow(name="cuecheck-audit", retries=0, task_runner=ThreadPoolTaskRunner(max_workers=1))  # type: ignore[arg-type]
+def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
+    """Audit a classifier; ends as GatePassed, GateFailed, GateInconclusive or GateError.
+
+    Parameters
+    ----------
+    config
+        The audit, as in the configuration file.
+    out
+        Run folder; default: the newest unfinished run of this audit, or a new one.
+    """
+    run = start_or_resume(config, Path(out) if out else None)
+    if not run.finished:
+        _run_tasks(run)
+    verdict = Verdict.read(run.verdict)
+    create_markdown_artifact(
+        (run.folder / "summary.md").read_text(encoding="utf-8"),
+        key="cuecheck-verdict",
+        description=f"{config.name}: {verdict.verdict}; report: {run.report}",
+    )
+    return gate_state(verdict, run)
+
+
+def _run_tasks(run: Run) -> None:
+    folder = str(run.folder)
+    prepare(folder)
+    fit(folder)
+    sizes = plan(folder)
+    progress.report("explain and intervene", 0, sum(sizes))
+    futures = [measure.submit(folder, index) for index in range(len(sizes))]
+    for index, future in enumerate(futures):
+        future.result()
+        progress.report("explain and intervene", sum(sizes[: index + 1]), sum(sizes))
+    judge(folder)
+
+
+def gate_state(verdict: Verdict, run: Run) -> State[Any]:
+    """Final state of the flow for a verdict; its name can trigger automations."""
+    name = {
+        "PASS": "GatePassed",
+        "FAIL": "GateFailed",
+        "INCONCLUSIVE": "GateInconclusive",
+        "ERROR": "GateError",
+    }[verdict.verdict]
+    make = Completed if verdict.verdict == "PASS" else Failed
+    state: State[Any] = make(name=name, message=f"{verdict.reason} Report: {run.report}")
+    return state

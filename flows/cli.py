@@ -1,0 +1,320 @@
+"""The command ``cuecheck``."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from audit import __version__
+from audit.config import SHIPPED, Audit, json_schema, load_config
+from audit.errors import ConfigError, CuecheckError, RunError
+from flows import progress
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="markdown",
+    pretty_exceptions_enable=False,
+    help="Audit image classifiers for data-set bias, and gate releases on the result.",
+    epilog="Start with `cuecheck demo`. Exit codes of `gate`: 0 PASS, 1 FAIL, 2 bad input, "
+    "3 internal error, 4 ERROR, 5 INCONCLUSIVE.",
+)
+screen = Console(highlight=False)
+errors = Console(stderr=True, highlight=False)
+
+INTERNAL_ERROR = 3
+INTERRUPTED = 130
+COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
+COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow"}
+
+ConfigArgument = Annotated[
+    Path, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a shipped one.")
+]
+RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
+OutOption = Annotated[
+    Path | None, typer.Option("--out", help="Run folder. Default: runs/<audit>/<time>-<digest>.")
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. model.train.epochs=3."),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+PrefectOption = Annotated[
+    bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect, or directly.")
+]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
+
+
+@app.command(epilog="Example: `cuecheck run configs/occupations.yaml --set execution.device=cpu`")
+def run(
+    config: ConfigArgument,
+    out: OutOption = None,
+    overrides: SetOption = None,
+    prefect: PrefectOption = True,
+    gate_exit: Annotated[
+        bool, typer.Option("--gate", help="Exit with the code of the verdict, as `gate` does.")
+    ] = False,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run an audit, or finish one that was interrupted."""
+    audit = _read(config, overrides)
+    folder = _execute(audit, out, prefect, quiet or as_json)
+    _announce(folder, as_json, quiet)
+    if gate_exit:
+        raise typer.Exit(_verdict(folder).exit_code)
+
+
+@app.command()
+def demo(
+    rebalanced: Annotated[
+        bool, typer.Option("--rebalanced", help="Train on balanced pictures: the cure.")
+    ] = False,
+    out: OutOption = None,
+    overrides: SetOption = None,
+    prefect: PrefectOption = True,
+    as_json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Run the embedded doctor/nurse study: data, training, audit, report. Needs no download."""
+    audit = _read(Path("demo-rebalanced.yaml" if rebalanced else "demo.yaml"), overrides)
+    if not (quiet or as_json):
+        screen.print(audit.description.strip() + "\n")
+    folder = _execute(audit, out, prefect, quiet or as_json)
+    _announce(folder, as_json, quiet)
+    if not (quiet or as_json):
+        screen.print(_moral(rebalanced, _verdict(folder).verdict))
+
+
+@app.command(epilog="Example: `cuecheck gate runs/demo/20260101T000000-0a1b2c3d && ./release.sh`")
+def gate(run: RunArgument, as_json: JsonOption = False) -> None:
+    """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run."""
+    from audit.runs.folder import Run
+    from audit.runs.record import check_record
+
+    check_record(Run(run), ["verdict.json", "findings.json", "evidence.parquet", "config.yaml"])
+    verdict = _verdict(run)
+    if as_json:
+        screen.print_json(verdict.to_json())
+    else:
+        screen.print(
+            Text.assemble((verdict.verdict, COLOURS[verdict.verdict]), f"  {verdict.reason}")
+        )
+    raise typer.Exit(verdict.exit_code)
+
+
+@app.command()
+def report(run: RunArgument) -> None:
+    """Build report.html again from the run folder; needs neither model nor data."""
+    from audit.runs.folder import Run
+    from audit.runs.record import seal
+    from reports.build import build_report
+
+    if not run.is_dir():
+        raise RunError(f"{run}: no such run folder")
+    path = build_report(run)
+    if Run(run).finished:
+        seal(Run(run))
+    screen.print(str(path), soft_wrap=True)
+
+
+@app.command()
+def validate(
+    config: ConfigArgument, overrides: SetOption = None, as_json: JsonOption = False
+) -> None:
+    """Check config, data, masks, model and layer on a few samples; print what the audit will do."""
+    from audit.preview import preview
+
+    found = preview(_read(config, overrides))
+    if as_json:
+        screen.print_json(json.dumps(found.as_dict()))
+        return
+    _show_preview(found.as_dict())
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder with a manifest, or with class folders.")],
+    out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("audit.yaml"),
+) -> None:
+    """Write a commented starting configuration from a data folder."""
+    from flows.starter import starting_config
+
+    if out.exists():
+        raise ConfigError(f"{out}: exists already; choose another --out")
+    out.write_text(starting_config(folder, out.resolve().parent), encoding="utf-8")
+    screen.print(
+        f"{out}: written. Next: edit the roles of its regions, then `cuecheck validate {out}`"
+    )
+
+
+@app.command()
+def schedule(
+    config: ConfigArgument,
+    cron: Annotated[str, typer.Option("--cron", help='When, e.g. "0 3 * * 1": Mondays at 3.')],
+    overrides: SetOption = None,
+) -> None:
+    """Serve the audit on a schedule until stopped, on your Prefect API or a local server."""
+    from flows.schedule import serve
+
+    serve(_read(config, overrides), cron)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of the configuration, for editors."""
+    typer.echo(json.dumps(json_schema(), indent=2))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def _read(path: Path, overrides: list[str] | None) -> Audit:
+    """A configuration by path, or a shipped one by name."""
+    pairs = {}
+    for item in overrides or []:
+        key, separator, value = item.partition("=")
+        if not separator:
+            raise ConfigError(f"--set {item}: must be KEY=VALUE, e.g. seed=3")
+        pairs[key.strip()] = value
+    if not path.is_file():
+        shipped = SHIPPED / f"{path.stem}.yaml"
+        if not shipped.is_file():
+            names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
+            raise ConfigError(f"{path}: no such file, nor a shipped configuration ({names})")
+        path = shipped
+    return load_config(path, pairs)
+
+
+def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path:
+    from audit.runs.folder import Run, start_or_resume
+
+    started = start_or_resume(audit, out)
+    if not quiet:
+        errors.print(f"run folder: {started.folder}", soft_wrap=True)
+    with progress.shown(quiet):
+        if prefect:
+            _through_prefect(audit, started)
+        else:
+            from flows.direct import run_directly
+
+            run_directly(started)
+    return Run(started.folder).folder
+
+
+def _through_prefect(audit: Audit, started: Any) -> None:
+    from flows.audit import audit_flow
+
+    state = audit_flow(audit, str(started.folder), return_state=True)
+    if started.finished:
+        return
+    failure = state.result(raise_on_failure=False)
+    raise failure if isinstance(failure, Exception) else RunError(f"the flow ended as {state.name}")
+
+
+def _verdict(folder: Path) -> Any:
+    from audit.gate import Verdict
+
+    return Verdict.read(folder / "verdict.json")
+
+
+def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
+    from audit.runs.files import read_json
+
+    verdict = _verdict(folder)
+    if as_json:
+        summary = {**json.loads(verdict.to_json()), "run": str(folder)}
+        screen.print_json(json.dumps({**summary, "report": str(folder / "report.html")}))
+        return
+    if quiet:
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for column in ("finding", "status", "effect", "95 % limits", "clusters"):
+        table.add_column(column)
+    for finding in read_json(folder / "findings.json")["findings"]:
+        table.add_row(
+            Text(_finding_name(finding)),
+            Text(finding["status"], style=COLOURS.get(finding["status"], "yellow")),
+            _percent(finding["effect"]),
+            f"{_percent(finding['lower_limit'])} to {_percent(finding['upper_limit'])}",
+            str(finding["clusters"]),
+        )
+    screen.print(table)
+    badge = Text.assemble("\n", (verdict.verdict, f"bold {COLOURS[verdict.verdict]}"))
+    screen.print(badge, Text(verdict.reason))
+    screen.print(f"report: {folder / 'report.html'}", soft_wrap=True)
+    screen.print(f"gate:   cuecheck gate {folder}", soft_wrap=True)
+
+
+def _finding_name(finding: dict[str, Any]) -> str:
+    target = "all classes" if finding["target_class"] == "*" else finding["target_class"]
+    return f"{finding['region']} / {target}"
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:+.0f} %"
+
+
+def _moral(rebalanced: bool, verdict: str) -> str:
+    if rebalanced and verdict == "PASS":
+        return "\nAs expected: trained on balanced pictures, the model relies on no face or hair."
+    if not rebalanced and verdict == "FAIL":
+        return (
+            "\nAs expected: most doctors in the training pictures are men and most nurses women, "
+            "so the model\nlearned faces and hair. A release gate would stop here "
+            "(`cuecheck gate` exits 1).\nNow try `cuecheck demo --rebalanced`."
+        )
+    return "\nThis is not the expected verdict of the demo; did you override its settings?"
+
+
+def _show_preview(found: dict[str, Any]) -> None:
+    for name, value in found["facts"].items():
+        screen.print(Text.assemble((f"{name:<12}", "bold"), str(value)))
+    table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
+    table.add_column("cell (audit part)")
+    table.add_column("samples", justify="right")
+    table.add_column("clusters", justify="right")
+    for cell in found["cells"]:
+        table.add_row(Text(cell["cell"]), str(cell["samples"]), str(cell["clusters"]))
+    screen.print(table)
+    for warning in found["warnings"]:
+        screen.print(Text.assemble(("warning ", "yellow"), warning))
+    screen.print("[green]ok[/green] nothing stands in the way of `cuecheck run`")
+
+
+def main() -> None:
+    """Entry point: expected errors are one line and exit 2, others exit 3."""
+    started = time.monotonic()
+    try:
+        app()
+    except CuecheckError as error:
+        errors.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        errors.print("interrupted; the same command goes on where it stopped")
+        sys.exit(INTERRUPTED)
+    except Exception as error:  # the last line of defence: a bug is reported, not dumped
+        if os.environ.get("CUECHECK_DEBUG"):
+            traceback.print_exc()
+        after = time.monotonic() - started
+        errors.print(
+            Text(
+                f"internal error after {after:.0f} s: {type(error).__name__}: {error} "
+                "(set CUECHECK_DEBUG=1 for the traceback)"
+            ),
+            soft_wrap=True,
+        )
+        sys.exit(INTERNAL_ERROR)

@@ -1,0 +1,33 @@
+"""An audit without Prefect: the same steps, one after the other."""
+
+from __future__ import annotations
+
+from audit import steps
+from audit.runs.folder import Run
+from flows import progress
+from reports.build import build_report
+
+
+def run_directly(run: Run) -> None:
+    """Run every stage that is not done yet."""
+    if run.finished:
+        return
+    steps.prepare(run, progress.report)
+    steps.fit(run, progress.report)
+    steps.plan(run)
+    done, sizes = 0, steps.shard_sizes(run)
+    for index, size in enumerate(sizes):
+        progress.report("explain and intervene", done, sum(sizes))
+        steps.measure(run, index)
+        done += size
+        progress.report("explain and intervene", done, sum(sizes))
+    conclude(run)
+
+
+def conclude(run: Run) -> None:
+    """What follows when every shard is there: tables, verdict, pictures, report, record."""
+    steps.merge(run)
+    steps.judge(run)
+    steps.illustrate(run)
+    build_report(run.folder)
+    steps.seal(run)

@@ -1,0 +1,128 @@
+"""Build the report: one HTML file that works offline and runs nothing but its own scripts."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from reports import pictures, words
+from reports.figures import style
+from reports.run import Run, read_run
+from reports.sections import SECTIONS
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+SCRIPTS = ("page.js", "charts.js", "pictures.js")
+
+
+def build_report(run: Path) -> Path:
+    """Write ``report.html`` into a run folder, from the folder alone.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+
+    Returns
+    -------
+    Path
+        The report.
+
+    Raises
+    ------
+    RunError
+        If the folder lacks a required file, or one cannot be read; the message names it.
+    ConfigError
+        If its ``config.yaml`` is not a configuration.
+    """
+    report = run / "report.html"
+    page = render(read_run(run))
+    temporary = report.with_name(f".{report.name}.{os.getpid()}.tmp")
+    temporary.write_text(page, encoding="utf-8", newline="\n")
+    temporary.replace(report)
+    return report
+
+
+def render(run: Run) -> str:
+    """The report as HTML."""
+    sections = [
+        {"id": section.id, "title": section.title, **context}
+        for section in SECTIONS
+        if (context := section.context(run)) is not None
+    ]
+    charts = [chart for section in sections for chart in section.get("charts", [])]
+    scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    plotly = get_plotlyjs()
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            run=run,
+            sections=sections,
+            data={
+                "charts": {chart.id: _figures(chart) for chart in charts},
+                "gallery": pictures.embed(run) | _gallery_words(run),
+                "dark": style.DARK,
+            },
+            palette=style.PALETTE,
+            scripts=scripts,
+            plotly=_compressed(plotly) if charts else None,
+            policy=_content_security_policy([*scripts, plotly]),
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {
+        "ensure_ascii": False,
+        "separators": (",", ":"),
+        "allow_nan": False,
+    }
+    environment.globals["words"] = words
+    return environment
+
+
+def _figures(chart: style.Chart) -> dict[str, Any]:
+    return {key: json.loads(figure.to_json()) for key, figure in chart.figures.items()}
+
+
+def _gallery_words(run: Run) -> dict[str, Any]:
+    """What the gallery's script needs besides the pictures."""
+    names = run.config.regions.names
+    return {
+        "roles": {
+            label: {region: run.config.regions.role(region, label) for region in names}
+            for label in {str(picture.get("label")) for picture in run.pictures}
+        },
+        "fills": {name: words.fill(name) for name in ("blur", "local-mean", "noise", "donor")},
+    }
+
+
+def _compressed(script: str) -> str:
+    return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode("ascii")
+
+
+def _content_security_policy(scripts: list[str]) -> str:
+    """Nothing is fetched, and only the given scripts run, whatever the data holds."""
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode('ascii')}'"
+        for script in scripts
+    )
+    return (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; "
+        "img-src data: blob:; base-uri 'none'; form-action 'none'"
+    )

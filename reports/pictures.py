@@ -1,0 +1,65 @@
+"""The run's pictures, as the page needs them: records and data URIs."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from audit.errors import RunError
+from reports.run import Record, Run
+
+BUDGET = 3_600_000  # bytes of picture files; with base64 and Plotly the report stays under 8 MB
+_TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
+
+
+def embed(run: Run, budget: int = BUDGET) -> dict[str, Any]:
+    """Pictures of a run with their files as data URIs.
+
+    Returns
+    -------
+    dict
+        ``pictures``: the records, as many as fit into ``budget`` bytes; ``files``: data URI by
+        file name; ``left_out``: how many records did not fit.
+
+    Raises
+    ------
+    RunError
+        If a record names a file that is missing, is no picture, or lies elsewhere.
+    """
+    folder = run.folder / "pictures"
+    kept: list[Record] = []
+    files: dict[str, str] = {}
+    size = 0
+    for record in run.pictures:
+        content = {name: _read(folder, name) for name in _names(record, folder)}
+        size += sum(len(data) for name, data in content.items() if name not in files)
+        if size > budget:
+            break
+        files |= {name: _data_uri(name, data) for name, data in content.items()}
+        kept.append(record)
+    return {"pictures": kept, "files": files, "left_out": len(run.pictures) - len(kept)}
+
+
+def _names(record: Record, folder: Path) -> list[str]:
+    try:
+        names = [record["original"], record.get("guided"), *record.get("maps", {}).values()]
+        names += [variant["file"] for variant in record.get("variants", [])]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise RunError(f"{folder / 'pictures.json'}: a picture lacks {error}") from error
+    return [name for name in names if name is not None]
+
+
+def _read(folder: Path, name: str) -> bytes:
+    path = folder / str(name)
+    if Path(str(name)).name != name or path.suffix.lower() not in _TYPES:
+        raise RunError(f"{folder / 'pictures.json'}: {name!r} is not a picture in that folder")
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror})") from error
+
+
+def _data_uri(name: str, content: bytes) -> str:
+    kind = _TYPES[Path(name).suffix.lower()]
+    return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,0 +1,187 @@
+"""The sections of the page: each is one function here and one template of the same name."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from audit.tables import ALL
+from reports import words
+from reports.figures import accuracy, attention, composition, effects, style, training
+from reports.run import Record, Run
+
+CARD_PICTURES = 6
+QUARANTINE_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Section:
+    """A section: its context for the template, or None where the run has nothing for it."""
+
+    id: str
+    title: str
+    context: Callable[[Run], dict[str, Any] | None]
+
+
+def answer(run: Run) -> dict[str, Any]:
+    """The verdict, the flagged cues, the counts."""
+    verdict = str(run.verdict["verdict"])
+    sign, meaning = words.VERDICTS.get(verdict, ("?", "An unknown verdict."))
+    cards: dict[tuple[str, str], list[Record]] = {}
+    for finding in _with_status(run, "CONFIRMED"):
+        cards.setdefault((str(finding["region"]), str(finding.get("test"))), []).append(finding)
+    return {
+        "verdict": verdict,
+        "sign": sign,
+        "meaning": meaning,
+        "reason": run.verdict.get("reason") or meaning,
+        "cards": [_card(run, region, test, found) for (region, test), found in cards.items()],
+        "typical": _typical(run) if not cards else [],
+        "undecided": _with_status(run, "INCONCLUSIVE"),
+        "counts": Counter(str(finding["status"]) for finding in run.findings),
+        "accuracy": _overall_accuracy(run),
+        "audited": len(run.audited),
+        "clusters": run.audited["cluster_id"].nunique(),
+        "quarantined": len(run.quarantined),
+        "classes": run.classes,
+        "worst": _worst_cell(run),
+        "interventions": len(run.interventions),
+    }
+
+
+def _with_status(run: Run, status: str) -> list[Record]:
+    found = [finding for finding in run.findings if finding.get("status") == status]
+    return sorted(found, key=lambda finding: -(finding.get("effect") or 0))
+
+
+def _card(run: Run, region: str, test: str, found: list[Record]) -> dict[str, Any]:
+    classes = {str(finding["target_class"]) for finding in found}
+    harmed = [finding["worst_subgroup"] for finding in found if finding.get("worst_subgroup")]
+    return {
+        "region": region,
+        "test": test,
+        "classes": [words.class_name(str(finding["target_class"])) for finding in found],
+        "rows": [finding | {"bar": bar(run, finding)} for finding in found],
+        "worst": max(harmed, key=lambda cell: cell.get("effect") or 0, default=None),
+        "strip": _showing(run, region, classes),
+    }
+
+
+def _typical(run: Run) -> list[int]:
+    """Pictures for a page without cards: the first ones chosen as typical."""
+    chosen = [index for index, one in enumerate(run.pictures) if one.get("chosen_for") == "typical"]
+    return chosen[:CARD_PICTURES]
+
+
+def _showing(run: Run, region: str, classes: set[str]) -> list[int]:
+    """Pictures for a card, by rule: predicted as the class, typical ones first, then by share."""
+    ranked = [
+        (picture.get("chosen_for") != "typical", -(picture["shares"][region] or 0), index)
+        for index, picture in enumerate(run.pictures)
+        if region in (picture.get("shares") or {})
+        and (ALL in classes or picture.get("prediction") in classes)
+    ]
+    return [index for _, _, index in sorted(ranked)[:CARD_PICTURES]]
+
+
+def _overall_accuracy(run: Run) -> Record | None:
+    rows = run.evidence
+    whole = (rows[["target_class", "attribute", "subgroup"]] == ALL).all(axis=1)
+    found = rows[whole & (rows["measure"] == "accuracy") & rows["effect"].notna()]
+    return dict(found.iloc[0]) if len(found) else None
+
+
+def _worst_cell(run: Run) -> Record | None:
+    """The cell with the lowest accuracy among those large enough to say so."""
+    tables = [run.cells("accuracy", attribute) for attribute in run.attributes]
+    rows = [dict(row) for table in tables for _, row in table[~run.is_small(table)].iterrows()]
+    return min(rows, key=lambda row: float(row["effect"]), default=None)
+
+
+def findings(run: Run) -> dict[str, Any]:
+    """Findings grouped by status, as a test run would list them."""
+    groups = []
+    for status, (title, meaning) in words.STATUSES.items():
+        found = [finding | {"bar": bar(run, finding)} for finding in _with_status(run, status)]
+        if found:
+            groups.append({"status": status, "title": title, "meaning": meaning, "found": found})
+    return {"groups": groups}
+
+
+def bar(run: Run, finding: Record) -> dict[str, Any]:
+    """Positions, in per cent of the width, of an effect, its interval and the two limits."""
+    fail, passed = effects.limits(run, str(finding.get("test")))
+    known = [
+        float(other[key])
+        for other in run.findings
+        for key in ("low", "high", "effect")
+        if words.finite(other.get(key))
+    ]
+    start, end = min([-0.05, *known]), max([0.3, *known])
+
+    def position(value: float | None) -> float | None:
+        return 100 * (value - start) / (end - start) if words.finite(value) else None
+
+    return {
+        "zero": position(0.0),
+        "fail": position(fail),
+        "pass": position(passed),
+        "fail_limit": fail,
+        "pass_limit": passed,
+        **{key: position(finding.get(key)) for key in ("effect", "low", "high")},
+    }
+
+
+def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[str, Any] | None]:
+    """A section that consists of charts; none where the run has data for none of them."""
+
+    def context(run: Run) -> dict[str, Any] | None:
+        found = [chart for chart in (draw(run) for draw in drawn) if chart is not None]
+        return {"charts": found} if found else None
+
+    return context
+
+
+def pictures(run: Run) -> dict[str, Any] | None:
+    """The gallery, drawn by the page from the embedded records."""
+    return {} if run.pictures else None
+
+
+def data(run: Run) -> dict[str, Any]:
+    """Composition and quarantine."""
+    bad = run.quarantined
+    chart = composition.by_class(run)
+    return {
+        "charts": [chart] if chart else [],
+        "quarantined": len(bad),
+        "kinds": Counter(str(reason).split(":")[0] for reason in bad["reason"]).most_common(),
+        "bad": bad.head(QUARANTINE_ROWS)[["sample_id", "part", "reason"]].to_dict("records"),
+    }
+
+
+def limits(run: Run) -> dict[str, Any]:
+    """How the verdict can be wrong."""
+    return {"limits": words.LIMITS, "policy": run.config.policy}
+
+
+def provenance(run: Run) -> dict[str, Any]:
+    """What was audited, with what, and the configuration."""
+    card = {key: value for key, value in run.model_card.items() if key != "history"}
+    config = (run.folder / "config.yaml").read_text(encoding="utf-8")
+    return {"facts": run.provenance, "card": card, "config": config}
+
+
+SECTIONS = (
+    Section("answer", "Verdict", answer),
+    Section("findings", "Findings", findings),
+    Section("reliance", "Reliance", charts(effects.by_act, effects.by_subgroup)),
+    Section("attention", "Attention", charts(attention.by_cell)),
+    Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
+    Section("pictures", "Pictures", pictures),
+    Section("data", "Data", data),
+    Section("training", "Training", charts(training.curve)),
+    Section("limits", "Limits", limits),
+    Section("provenance", "Provenance", provenance),
+)

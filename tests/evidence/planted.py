@@ -1,0 +1,152 @@
+"""Tables of a made-up audit with reliance planted in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audit.config import Audit
+from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, to_arrow
+
+CLASSES = ("doctor", "nurse")
+
+
+def config(**changes: Any) -> Audit:
+    """An audit with face and hair forbidden and tools core; sections updated by ``changes``."""
+    base: dict[str, Any] = {
+        "name": "planted",
+        "data": {"root": "data", "train": {"part": "train"}, "attributes": ["gender"]},
+        "regions": {
+            "source": {
+                "encoding": "codes",
+                "values": {"face": 1, "hair": 2, "tools": 3},
+            },
+            "derived": {"rest": {"outside": ["tools"]}},
+            "roles": {"core": ["tools"], "forbidden": ["face", "hair"]},
+        },
+        "interventions": {"swap": {"attribute": "gender", "match": ["label"]}},
+        "statistics": {"resamples": 999},
+    }
+    for section, values in changes.items():
+        base[section] = {**base[section], **values} if section in base else values
+    return Audit.model_validate(base)
+
+
+def samples(n: int, *, cluster_size: int = 1, seed: int = 0, classes: tuple[str, ...] = CLASSES) -> pd.DataFrame:  # fmt: skip
+    """Audited samples, nine of ten classified rightly, gender independent of the class."""
+    rng = np.random.default_rng(seed)
+    label = np.array(classes, dtype=object)[np.arange(n) % len(classes)]
+    other = np.array(classes, dtype=object)[(np.arange(n) + 1) % len(classes)]
+    frame = pd.DataFrame(
+        {
+            "sample_id": [f"s{i:05d}" for i in range(n)],
+            "path": "p.png",
+            "part": "audit",
+            "label": label,
+            "cluster_id": [f"c{i // cluster_size:05d}" for i in range(n)],
+            "status": "ok",
+            "reason": "",
+            "prediction": np.where(rng.random(n) < 0.9, label, other),
+            "score": 0.9,
+            "margin": rng.normal(2.0, 1.0, n),
+            "true_margin": 1.0,
+            "attribute:gender": np.array(["man", "woman"])[rng.integers(0, 2, n)],
+        }
+    )
+    table: pd.DataFrame = to_arrow(frame, SAMPLES).to_pandas()
+    return table
+
+
+def removal(
+    audited: pd.DataFrame,
+    region: str,
+    *,
+    flips: float,
+    placebo_flips: float = 0.05,
+    fills: tuple[str, ...] = ("blur", "local-mean"),
+    swap: bool = True,
+    seed: int = 1,
+) -> pd.DataFrame:
+    """Removal (and swap) trials: answers change at the given rates, margins drop with them."""
+    parts = []
+    for fill in (*fills, *(("donor",) if swap else ())):
+        for arm, rate in (("act", flips), ("placebo", placebo_flips)):
+            rng = np.random.default_rng([seed, len(parts)])
+            flipped = rng.random(len(audited)) < rate
+            test = "swap" if fill == "donor" else "removal"
+            parts.append(_trials(audited, region, test, arm, fill, flipped, rng))
+    return _table(pd.concat(parts))
+
+
+def sufficiency(audited: pd.DataFrame, region: str, *, keep: float, seed: int = 1) -> pd.DataFrame:
+    """Sufficiency trials whose answers are kept at the given rate."""
+    parts = []
+    for fill in ("blur", "local-mean"):
+        rng = np.random.default_rng([seed, len(parts)])
+        flipped = rng.random(len(audited)) >= keep
+        parts.append(_trials(audited, region, "sufficiency", "act", fill, flipped, rng))
+    return _table(pd.concat(parts))
+
+
+def attention(audited: pd.DataFrame, regions: tuple[str, ...], seed: int = 2) -> pd.DataFrame:
+    """Grad-CAM shares of the true class; the first sample's map is dead."""
+    parts = []
+    for region in regions:
+        rng = np.random.default_rng([seed, len(parts)])
+        share = rng.uniform(0.1, 0.6, len(audited))
+        share[0] = np.nan
+        part = pd.DataFrame(
+            {
+                "sample_id": audited["sample_id"].astype(str),
+                "method": "grad-cam",
+                "explained": "true",
+                "target_class": audited["label"].astype(str),
+                "region": region,
+                "share": share,
+                "area": 0.2,
+                "rho": (share / 0.2) / ((1 - share) / 0.8),
+                "pointing": 0.0,
+                "dead": np.isnan(share),
+                "measurable": True,
+            }
+        )
+        parts.append(part)
+    table: pd.DataFrame = to_arrow(pd.concat(parts), ATTENTION).to_pandas()
+    return table
+
+
+def _trials(
+    audited: pd.DataFrame,
+    region: str,
+    test: str,
+    arm: str,
+    fill: str,
+    flipped: np.ndarray,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    before = audited["prediction"].astype(str).to_numpy(object)
+    margin = audited["margin"].to_numpy(np.float64)
+    return pd.DataFrame(
+        {
+            "sample_id": audited["sample_id"].astype(str),
+            "region": region,
+            "test": test,
+            "arm": arm,
+            "fill": fill,
+            "donor_id": "s00000" if fill == "donor" else None,
+            "area": 0.1,
+            "margin_before": margin,
+            "margin_after": margin - 2.0 * flipped + rng.normal(0, 0.2, len(audited)),
+            "prediction_before": before,
+            "prediction_after": np.where(flipped, "another", before),
+            "true_margin_before": 1.0,
+            "true_margin_after": 1.0,
+        }
+    )
+
+
+def _table(frame: pd.DataFrame) -> pd.DataFrame:
+    table: pd.DataFrame = to_arrow(frame, INTERVENTIONS).to_pandas()
+    return table

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from audit.interventions import FILLS, fill
+
+
+def _images() -> torch.Tensor:
+    return torch.rand(3, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+
+
+def _masks() -> torch.Tensor:
+    masks = torch.zeros(3, 32, 40, dtype=torch.bool)
+    masks[0, 5:15, 8:20] = True
+    masks[1, 0:6, 0:6] = True
+    masks[2] = True
+    return masks
+
+
+@pytest.mark.parametrize("name", sorted(FILLS))
+class TestEveryFill:
+    def test_changes_the_area_and_nothing_else(self, name: str) -> None:
+        images, masks = _images(), _masks()
+        filled = fill(name, images, masks, [1, 2, 3])
+        outside = ~masks[:, None].expand_as(images)
+        assert torch.equal(filled[outside], images[outside])
+        inside = masks[0]
+        assert (filled[0, :, inside] != images[0, :, inside]).float().mean() > 0.9
+
+    def test_leaves_its_input_alone(self, name: str) -> None:
+        images = _images()
+        before = images.clone()
+        fill(name, images, _masks(), [1, 2, 3])
+        assert torch.equal(images, before)
+
+    def test_is_deterministic_per_seed_and_batch_independent(self, name: str) -> None:
+        images, masks = _images(), _masks()
+        together = fill(name, images, masks, [1, 2, 3])
+        alone = torch.cat(
+            [fill(name, images[i : i + 1], masks[i : i + 1], [i + 1]) for i in range(3)]
+        )
+        torch.testing.assert_close(together, alone, rtol=0, atol=1e-6)
+        assert torch.equal(together, fill(name, images, masks, [1, 2, 3]))
+
+    def test_stays_finite_and_in_range(self, name: str) -> None:
+        filled = fill(name, _images(), _masks(), [1, 2, 3])
+        assert torch.isfinite(filled).all()
+        assert filled.min() >= -1e-6
+        assert filled.max() <= 1 + 1e-6
+
+    def test_nothing_masked_nothing_changed(self, name: str) -> None:
+        images = _images()
+        none = torch.zeros(3, 32, 40, dtype=torch.bool)
+        assert torch.equal(fill(name, images, none, [1, 2, 3]), images)
+
+
+@pytest.mark.parametrize("name", ["local-mean", "noise"])
+def test_nothing_of_the_area_remains(name: str) -> None:
+    images, masks = _images()[:2], _masks()[:2]
+    other = torch.where(masks[:, None], 1 - images, images)
+    if name == "noise":  # its spread is the picture's; compare the part that is local mean
+        name = "local-mean"
+    torch.testing.assert_close(
+        fill(name, images, masks, [1, 2]), fill(name, other, masks, [1, 2]), rtol=0, atol=1e-5
+    )
+
+
+def test_local_mean_continues_a_constant_surrounding() -> None:
+    images = torch.full((1, 3, 32, 32), 0.3)
+    masks = torch.zeros(1, 32, 32, dtype=torch.bool)
+    masks[0, 10:20, 10:20] = True
+    images[:, :, 10:20, 10:20] = 0.9
+    filled = fill("local-mean", images, masks, [0])
+    torch.testing.assert_close(filled, torch.full_like(filled, 0.3), rtol=0, atol=1e-5)
+
+
+def test_blur_equals_the_weighted_mean_of_every_pixel() -> None:
+    images = torch.rand(1, 3, 9, 12, generator=torch.Generator().manual_seed(0)).double()
+    sigma = 0.08 * 9
+    expected = torch.zeros_like(images)
+    for i in range(9):
+        for j in range(12):
+            total = 0.0
+            for k in range(9):
+                for m in range(12):
+                    weight = math.exp(-((i - k) ** 2 + (j - m) ** 2) / (2 * sigma**2))
+                    expected[..., i, j] += weight * images[..., k, m]
+                    total += weight
+            expected[..., i, j] /= total
+    everywhere = torch.ones(1, 9, 12, dtype=torch.bool)
+    torch.testing.assert_close(
+        fill("blur", images, everywhere, [0]), expected, rtol=1e-6, atol=1e-6
+    )

@@ -1,0 +1,365 @@
+"""Run folders made up for the report's tests: small, quick, with or without a finding."""
+
+from __future__ import annotations
+
+import json
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from PIL import Image
+
+from audit import tables
+
+HOSTILE = [
+    "</script><img src=x onerror=alert(1)>",
+    "\"quoted\" 'twice' & <b>bold</b>",
+    "طبيب الأسنان ⚕️ 👩🏽‍⚕️",
+    "x" * 500,
+]
+REGIONS = ("face", "hair", "clothing", "tools", "background")
+SIZE = 64
+BOXES = {  # top, bottom, left, right
+    "hair": (6, 20, 18, 46),
+    "face": (20, 34, 22, 42),
+    "clothing": (34, 62, 12, 52),
+    "tools": (42, 56, 24, 40),
+}
+
+
+def make_run(
+    folder: Path,
+    verdict: str = "FAIL",
+    *,
+    labels: tuple[str, ...] = ("doctor", "nurse"),
+    attribute: str = "gender",
+    samples: int = 200,
+    pictures: int = 10,
+) -> Path:
+    """A run folder whose model relies on hair (FAIL) or on nothing forbidden (PASS)."""
+    rng = np.random.default_rng(7)
+    (folder / "pictures").mkdir(parents=True)
+    (folder / "model").mkdir()
+    biased = verdict == "FAIL"
+    attributes = {attribute: ("man", "woman"), "skin_tone": ("1", "2", "3", "4", "5")}
+    rows = _samples(rng, labels, attributes, samples, biased)
+    tables.write_table(rows, tables.SAMPLES, folder / "samples.parquet")
+    attention = _attention(rng, rows, biased)
+    tables.write_table(attention, tables.ATTENTION, folder / "attention.parquet")
+    interventions = tables.empty(tables.INTERVENTIONS)
+    tables.write_table(interventions, tables.INTERVENTIONS, folder / "interventions.parquet")
+    evidence = _evidence(rng, labels, attributes, biased)
+    tables.write_table(evidence, tables.EVIDENCE, folder / "evidence.parquet")
+    findings = _findings(evidence, labels, attribute, biased)
+    counts = pd.Series([finding["status"] for finding in findings]).value_counts().to_dict()
+    reason = {
+        "FAIL": "The model's answers rest on hair; at least one forbidden cue is confirmed.",
+        "PASS": "Every forbidden region was tested and cleared.",
+    }.get(verdict, "A required test could not be run.")
+    write_json(folder / "findings.json", {"findings": findings})
+    write_json(folder / "verdict.json", {"verdict": verdict, "reason": reason, "counts": counts})
+    write_json(
+        folder / "provenance.json",
+        {
+            "versions": {"cuecheck": "0.1.0", "python": "3.11.2", "torch": "2.6.0"},
+            "git_commit": "40a175b",
+            "device": {"name": "cpu", "precision": "float32"},
+            "seeds": {"audit": 0, "training": 0},
+            "hashes": {"model": "9f" * 32, "samples": "1c" * 32},
+            "timings": {"train": 81.5, "explain": 20.25, "intervene": 33.0},
+        },
+    )
+    history = [
+        {"epoch": i + 1, "train_loss": 0.7 / (i + 1), "validation_accuracy": 1 - 0.5 / (i + 1)}
+        for i in range(12)
+    ]
+    card = {"architecture": "small-cnn", "parameters": 120000, "history": history}
+    write_json(folder / "model" / "card.json", card)
+    _write_config(folder, labels, attribute)
+    _write_pictures(rng, folder, rows, attribute, pictures)
+    return folder
+
+
+def write_json(path: Path, value: Any) -> None:
+    path.write_text(json.dumps(value, ensure_ascii=False), encoding="utf-8")
+
+
+def _write_config(folder: Path, labels: tuple[str, ...], attribute: str) -> None:
+    config = {
+        "name": "demo",
+        "description": "Doctors and nurses: does the model read the tools, or the person?",
+        "data": {
+            "source": "scenes",
+            "classes": list(labels),
+            "attributes": [attribute, "skin_tone"],
+        },
+        "regions": {
+            "source": {"encoding": "codes", "values": {name: i for i, name in enumerate(REGIONS)}},
+            "roles": {"core": ["tools"], "forbidden": ["face", "hair"]},
+        },
+    }
+    text = yaml.safe_dump(config, allow_unicode=True)
+    (folder / "config.yaml").write_text(text, encoding="utf-8")
+
+
+def _samples(
+    rng: np.random.Generator,
+    labels: tuple[str, ...],
+    attributes: dict[str, tuple[str, ...]],
+    count: int,
+    biased: bool,
+) -> pd.DataFrame:
+    first, second = attributes
+    records = []
+    for i in range(2 * count):
+        part = "audit" if i < count else "train"
+        label = labels[i % len(labels)]
+        likely = 0 if i % len(labels) == 0 else 1
+        aligned = rng.random() < (0.5 if part == "audit" else 0.85 if biased else 0.5)
+        group = attributes[first][likely if aligned else 1 - likely]
+        chance = (0.96 if aligned else 0.6) if biased else 0.94
+        right = rng.random() < chance
+        bad = i % 97 == 5
+        audited = part == "audit" and not bad
+        records.append(
+            {
+                "sample_id": f"s{i:04}",
+                "path": f"pictures/{i}.png",
+                "part": part,
+                "label": label,
+                "cluster_id": f"s{i:04}",
+                "status": tables.QUARANTINED if bad else tables.OK,
+                "reason": "truncated image: 12 bytes missing" if bad else "",
+                "prediction": (label if right else labels[(i + 1) % len(labels)])
+                if audited
+                else None,
+                "score": rng.uniform(0.55, 1) if audited else None,
+                "margin": rng.uniform(0.2, 5) if audited else None,
+                "true_margin": (1 if right else -1) * rng.uniform(0.2, 5) if audited else None,
+                tables.attribute_column(first): group,
+                tables.attribute_column(second): attributes[second][int(rng.integers(5))],
+            }
+        )
+    return pd.DataFrame(records)
+
+
+def _attention(rng: np.random.Generator, samples: pd.DataFrame, biased: bool) -> pd.DataFrame:
+    areas = {"face": 0.08, "hair": 0.1, "clothing": 0.2, "tools": 0.06, "background": 0.56}
+    pull = {"face": 2.0, "hair": 6.0, "clothing": 0.8, "tools": 1.2, "background": 0.4}
+    calm = {"face": 0.6, "hair": 0.5, "clothing": 1.0, "tools": 9.0, "background": 0.5}
+    audited = samples[(samples["part"] == "audit") & (samples["status"] == tables.OK)]
+    records = []
+    for row, explained in product(audited.to_dict("records"), ("true", "predicted")):
+        mass = {
+            region: area * (pull if biased else calm)[region] * rng.lognormal(0, 0.4)
+            for region, area in areas.items()
+        }
+        total = sum(mass.values())
+        for region, area in areas.items():
+            share = mass[region] / total
+            records.append(
+                {
+                    "sample_id": row["sample_id"],
+                    "method": "grad-cam",
+                    "explained": explained,
+                    "target_class": row["label" if explained == "true" else "prediction"],
+                    "region": region,
+                    "share": share,
+                    "area": area,
+                    "rho": (share / area) / ((1 - share) / (1 - area)),
+                    "pointing": float(share == max(mass.values()) / total),
+                    "dead": False,
+                    "measurable": True,
+                }
+            )
+    return pd.DataFrame(records)
+
+
+def _evidence(
+    rng: np.random.Generator,
+    labels: tuple[str, ...],
+    attributes: dict[str, tuple[str, ...]],
+    biased: bool,
+) -> pd.DataFrame:
+    records = []
+    cells = [(tables.ALL, tables.ALL, 96)]
+    cells += [(name, value, 40) for name, values in attributes.items() for value in values]
+    acts = ("remove:blur", "remove:local-mean", "swap")
+    for region, label, act, (attribute, value, n) in product(("face", "hair"), labels, acts, cells):
+        truth = {"hair": 0.24, "face": 0.075}[region] if biased else 0.01
+        effect = truth + rng.normal(0, 0.015)
+        reach = (0.055 if truth > 0.05 else 0.035) * np.sqrt(96 / n)
+        whole = attribute == tables.ALL
+        records.append(
+            {
+                "measure": "excess_flips", "region": region, "role": "forbidden",
+                "target_class": label, "attribute": attribute, "subgroup": value, "act": act,
+                "required": whole, "n": n, "clusters": n if value != "5" else 12, "excluded": 3,
+                "effect": effect, "low": effect - reach, "high": effect + reach,
+                "lower_limit": effect - 0.84 * reach, "upper_limit": effect + 0.84 * reach,
+                "margin_effect": 4 * effect, "p": 0.0002, "p_adjusted": 0.0008 if whole else None,
+                "detectable": 0.06, "clusters_needed": 310.0 if truth == 0.075 else None,
+            }
+        )  # fmt: skip
+    return pd.concat(
+        [pd.DataFrame(records), _described(rng, labels, cells, biased)], ignore_index=True
+    )
+
+
+def _described(
+    rng: np.random.Generator,
+    labels: tuple[str, ...],
+    cells: list[tuple[str, str, int]],
+    biased: bool,
+) -> pd.DataFrame:
+    """Accuracy and attention per cell."""
+    wanted = [("accuracy", tables.ALL)]
+    wanted += [(name, region) for name in ("share", "log_rho") for region in REGIONS]
+    records = []
+    for (measure, region), label, (attribute, value, n) in product(
+        wanted, (*labels, tables.ALL), cells
+    ):
+        if label == tables.ALL and measure != "accuracy":
+            continue
+        looks = 1.2 if (region == "hair") == biased else -0.8
+        effect = {
+            "accuracy": (0.62 if biased and value == "woman" and label == labels[0] else 0.93),
+            "share": 0.15 + 0.1 * looks,
+            "log_rho": looks,
+        }[measure] + rng.uniform(-0.02, 0.02)
+        records.append(
+            {
+                "measure": measure, "region": region, "role": "allowed", "target_class": label,
+                "attribute": attribute, "subgroup": value, "required": False, "n": n,
+                "act": tables.ALL if measure == "accuracy" else "explain:grad-cam",
+                "clusters": n if value != "5" else 12, "excluded": 0, "effect": effect,
+                "low": effect - 0.05, "high": effect + 0.05, "lower_limit": effect - 0.04,
+                "upper_limit": effect + 0.04, "margin_effect": None, "p": None,
+                "p_adjusted": None, "detectable": None, "clusters_needed": None,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(records)
+
+
+def _findings(
+    evidence: pd.DataFrame, labels: tuple[str, ...], attribute: str, biased: bool
+) -> list[dict[str, Any]]:
+    found = []
+    for number, (region, label) in enumerate(product(("face", "hair"), labels)):
+        rows = evidence[
+            (evidence["measure"] == "excess_flips")
+            & (evidence["region"] == region)
+            & (evidence["target_class"] == label)
+            & (evidence["attribute"] == tables.ALL)
+        ]
+        columns = ["act", "effect", "low", "high", "lower_limit", "upper_limit", "p_adjusted"]
+        columns += ["n", "clusters", "excluded", "margin_effect"]
+        acts = rows[columns].to_dict("records")
+        weakest = min(acts, key=lambda act: act["lower_limit"])
+        status = "CLEARED"
+        if biased:
+            status = "CONFIRMED" if region == "hair" else "INCONCLUSIVE"
+        reason = {
+            "CONFIRMED": f"Hiding {region} changes more answers than hiding as much elsewhere.",
+            "INCONCLUSIVE": "The interval holds both limits; more samples would decide.",
+            "CLEARED": "Every act stays below the pass limit.",
+        }[status]
+        found.append(
+            {
+                "fingerprint": f"f{number:07}",
+                "region": region,
+                "target_class": label,
+                "role": "forbidden",
+                "test": "removal",
+                "status": status,
+                "reason": reason,
+                **{key: weakest[key] for key in columns[1:9]},
+                "clusters_needed": 310.0 if status == "INCONCLUSIVE" else None,
+                "acts": acts,
+                "worst_subgroup": {"attribute": attribute, "subgroup": "woman", "effect": 0.31}
+                if biased
+                else None,
+            }
+        )
+    return found
+
+
+def _write_pictures(
+    rng: np.random.Generator, folder: Path, samples: pd.DataFrame, attribute: str, count: int
+) -> None:
+    audited = samples[(samples["part"] == "audit") & (samples["status"] == tables.OK)]
+    records = []
+    for i, row in enumerate(audited.head(count).to_dict("records")):
+        scene = _scene(rng, dark=i % 2 == 0)
+        files = {"original": scene, "guided": 255 - scene}
+        files |= {"true": _heat("tools"), "predicted": _heat("hair" if i % 3 else "tools")}
+        variants = []
+        for number, (region, arm) in enumerate(product(("hair", "face"), ("act", "placebo"))):
+            top, bottom, left, right = BOXES[region if arm == "act" else "tools"]
+            altered = scene.copy()
+            altered[top:bottom, left:right] = scene[top:bottom, left:right].mean((0, 1))
+            files[f"v{number}"] = altered
+            other = next(name for name in samples["label"].unique() if name != row["prediction"])
+            flips = arm == "act" and region == "hair"
+            variants.append(
+                {
+                    "region": region, "test": "removal", "arm": arm, "fill": "local-mean",
+                    "file": f"{i:04}-v{number}.webp",
+                    "prediction_after": other if flips else row["prediction"],
+                    "margin_before": 2.5, "margin_after": -0.8 if flips else 2.2,
+                }
+            )  # fmt: skip
+        for name, picture in files.items():
+            Image.fromarray(picture).save(folder / "pictures" / f"{i:04}-{name}.webp", quality=80)
+        records.append(
+            {
+                "sample_id": row["sample_id"],
+                "label": row["label"],
+                "prediction": row["prediction"],
+                "score": row["score"],
+                "attributes": {
+                    name: row[tables.attribute_column(name)] for name in (attribute, "skin_tone")
+                },
+                "chosen_for": ("typical", "relies", "wrong")[i % 3],
+                "size": [SIZE, SIZE],
+                "original": f"{i:04}-original.webp",
+                "maps": {name: f"{i:04}-{name}.webp" for name in ("true", "predicted")},
+                "guided": f"{i:04}-guided.webp",
+                "outlines": {
+                    region: f"M{left} {top}H{right}V{bottom}H{left}Z"
+                    for region, (top, bottom, left, right) in BOXES.items()
+                },
+                "shares": {"hair": 0.4, "face": 0.2, "clothing": 0.1, "tools": 0.2},
+                "variants": variants,
+            }
+        )
+    write_json(folder / "pictures" / "pictures.json", {"pictures": records})
+
+
+def _scene(rng: np.random.Generator, dark: bool) -> np.ndarray:
+    """A crude person: background, hair, face, clothing, tool, noise."""
+    picture = np.empty((SIZE, SIZE, 3))
+    picture[:] = np.linspace(150, 210, SIZE)[:, None, None] + rng.integers(-30, 30, 3)
+    colours = {"hair": (60, 40, 30), "face": (120, 80, 60) if dark else (225, 185, 160)}
+    colours |= {"clothing": (70, 120, 190), "tools": (230, 230, 90)}
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    for region, colour in colours.items():
+        top, bottom, left, right = BOXES[region]
+        y, x = (top + bottom) / 2, (left + right) / 2
+        inside = ((rows - y) / (bottom - top)) ** 2 + ((columns - x) / (right - left)) ** 2 < 0.25
+        picture[inside] = colour
+    noisy = picture + rng.normal(0, 5, picture.shape)
+    return np.clip(noisy, 0, 255).astype(np.uint8)
+
+
+def _heat(region: str) -> np.ndarray:
+    """A warm RGBA blob over a region."""
+    top, bottom, left, right = BOXES[region]
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    distance = (rows - (top + bottom) / 2) ** 2 + (columns - (left + right) / 2) ** 2
+    alpha = 220 * np.exp(-distance / 150)
+    colour = np.stack([np.full_like(alpha, 250), 200 - alpha / 2, 60 + 0 * alpha, alpha], axis=-1)
+    return colour.astype(np.uint8)

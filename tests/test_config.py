@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from audit.config import SHIPPED, dump_config, json_schema, load_config
+from audit.errors import ConfigError
+
+GOOD = """\
+name: birds
+data:
+  root: .
+  attributes: [place]
+  train: {split: train}
+regions:
+  source:
+    encoding: codes
+    values: {bird: 1, water: [2, 3]}
+  roles:
+    core: [bird]
+    forbidden: [water]
+"""
+
+
+def _load(folder: Path, text: str, **overrides: str) -> object:
+    path = folder / "audit.yaml"
+    path.write_text(text)
+    return load_config(path, {k.replace("__", "."): v for k, v in overrides.items()})
+
+
+@pytest.mark.parametrize("path", sorted(SHIPPED.glob("*.yaml")), ids=lambda p: p.stem)
+def test_shipped_configurations_load(path: Path) -> None:
+    assert load_config(path).name == path.stem
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    config = _load(tmp_path, GOOD)
+    assert config.data.root == tmp_path.resolve()  # type: ignore[attr-defined]
+
+
+def test_dumped_configuration_loads_as_the_same(tmp_path: Path) -> None:
+    config = _load(tmp_path, GOOD)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    assert _load(elsewhere, dump_config(config)) == config  # type: ignore[arg-type]
+
+
+def test_environment_fills_in_and_defaults(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = GOOD.replace("root: .", "root: ${BIRDS:-somewhere}/x")
+    assert _load(tmp_path, text).data.root == tmp_path.resolve() / "somewhere/x"  # type: ignore[attr-defined]
+    monkeypatch.setenv("BIRDS", "/birds")
+    assert _load(tmp_path, text).data.root == Path("/birds/x")  # type: ignore[attr-defined]
+
+
+def test_overrides_win(tmp_path: Path) -> None:
+    config = _load(tmp_path, GOOD, model__train__epochs="3", seed="7")
+    assert (config.model.train.epochs, config.seed) == (3, 7)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("attributes: [place]", "atributes: [place]", r"audit\.yaml:4: data\.atributes: unknown key; allowed are: .*attributes"),
+        ("root: .", "manifest: m.csv", r"audit\.yaml:2: data: root: needed"),
+        ("encoding: codes", "encoding: voxels", r"audit\.yaml:7: regions\.source: .*'codes', 'masks'"),
+        ("core: [bird]", "core: [brid]", r"audit\.yaml:6: regions: roles: unknown \['brid'\].*\['bird', 'water'\]"),
+        ("core: [bird]", "core: [water]", r"a region has two roles"),
+        ("values: {bird: 1, water: [2, 3]}", "values: {bird: one}", r"audit\.yaml:9: regions\.source\.values\.bird"),
+        ("name: birds", "name: ../birds", r"audit\.yaml:1: name: .*pattern"),
+        ("name: birds", "nom: birds", r"name: missing"),
+        ("train: {split: train}", "crossed: [[sex]]", r"crossed: \['sex'\] not among attributes"),
+        ("  train: {split: train}\n", "", r"data\.train: needed to train; or give model\.checkpoint"),
+        ("root: .", "root: ${NOT_SET_ANYWHERE}", r"NOT_SET_ANYWHERE is not set"),
+        ("name: birds", "policy: {fail_effect: 0.2}\nname: birds", r"fail_effect must be below"),
+        ("name: birds", "interventions: {fills: [blur]}\nname: birds", r"interventions\.fills"),
+        ("name: birds", "interventions: {swap: {attribute: sex, match: [a]}}\nname: birds", r"'sex' is no attribute"),
+        ("name: birds", "name: [birds", r"audit\.yaml:2: "),
+        (GOOD, "- a list", r"must be a mapping"),
+        (GOOD, "", r"must be a mapping"),
+    ],
+)  # fmt: skip
+def test_faults_name_file_line_key_and_what_is_allowed(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    assert old in GOOD
+    with pytest.raises(ConfigError, match=expected):
+        _load(tmp_path, GOOD.replace(old, new))
+
+
+def test_every_fault_is_told_at_once(tmp_path: Path) -> None:
+    text = GOOD + "model: {train: {epochs: 0}}\nsead: 1\n"
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, text)
+    assert len(str(caught.value).splitlines()) == 2
+
+
+def test_missing_file_and_binary_file_are_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "none.yaml")
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path / "binary.yaml")
+
+
+def test_yaml_tags_run_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="could not determine a constructor"):
+        _load(tmp_path, GOOD + "description: !!python/object/apply:os.getcwd []\n")
+
+
+def test_schema_describes_the_keys() -> None:
+    schema = json.loads(json.dumps(json_schema()))
+    assert {"name", "data", "regions"} <= set(schema["required"])
+    assert yaml.safe_load(GOOD).keys() <= schema["properties"].keys()
+
+
+def test_roles_fall_back_and_can_differ_per_class(tmp_path: Path) -> None:
+    regions = _load(tmp_path, GOOD + "  per_class: {duck: {allowed: [water]}}\n").regions  # type: ignore[attr-defined]
+    assert regions.role("water", "crow") == "forbidden"
+    assert regions.role("water", "duck") == "allowed"
+    assert regions.with_role("core", "duck") == ["bird"]

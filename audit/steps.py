@@ -1,6 +1,7 @@
 """The stages of an audit, each from run folder to run folder. Each does nothing when it is done.
 
-prepare, fit, plan, measure (shard by shard), merge, judge, illustrate, (report), seal
+prepare, fit, plan, measure (shard by shard), merge, judge, illustrate, trace,
+(report), seal
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import torch
 
 from audit.config import Audit
 from audit.context import Context, choose_layer, choose_tests, usable
-from audit.data.check import check_dataset, quarantine_limit
-from audit.data.dataset import Dataset, data_files, open_dataset
+from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
+from audit.data.digest import data_digest
 from audit.errors import DataError, ModelError, RunError
 from audit.evidence import build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
@@ -79,6 +80,7 @@ def fit(run: Run, progress: Progress = silent) -> None:
     if not config.model.trains or (run.model / "card.json").is_file():
         return
     samples = read_table(run.checked, SAMPLES)
+    run.model.mkdir(exist_ok=True)
     train_classifier(
         config,
         open_dataset(config),
@@ -173,38 +175,48 @@ def judge(run: Run) -> None:
     write_text(run.folder / "junit.xml", junit_xml(config, findings, verdict))
 
 
-def illustrate(run: Run, progress: Progress = silent) -> None:
+def illustrate(run: Run) -> None:
     """Choose the samples that the report shows, and draw their maps and altered pictures."""
     decided = _plan_of(run)
     draw_pictures(_loaded(run.folder, decided["digest"]), run)
 
 
-def seal(run: Run) -> None:
-    """Write provenance and the record of all files; the run is finished."""
-    config, decided = run.config(), _plan_of(run)
+def trace(run: Run) -> None:
+    """Write where the numbers come from."""
+    config, decided, identity = run.config(), _plan_of(run), read_json(run.identity)
     write_json(
         run.provenance,
         {
             **decided["environment"],
-            "started": read_json(run.identity)["started"],
+            "started": identity["started"],
             "finished": datetime.now(UTC).isoformat(),
             "seed": config.seed,
             "layer": decided["layer"],
             "tests": decided["tests"],
-            "sha256": {**decided["inputs"], "config": read_json(run.identity)["config_digest"]},
+            "sha256": {**decided["inputs"], "config": identity["config_digest"]},
             "numbers_digest": decided["digest"],
         },
     )
+
+
+def seal(run: Run) -> None:
+    """Write the record of all files; the run is finished."""
     seal_record(run)
 
 
-def build_context(config: Audit, run: Run | None = None, dataset: Dataset | None = None) -> Context:
-    """Data, model and layer; of a run (its checked samples, its trained weights) where given."""
-    dataset = dataset or open_dataset(config)
-    samples = dataset.samples if run is None else read_table(run.checked, SAMPLES)
+def build_context(config: Audit, run: Run) -> Context:
+    """Data as checked by the run, the classifier (trained by it, or loaded) and the layer.
+
+    Raises
+    ------
+    DataError
+        If the manifest is not the one that was checked.
+    """
+    dataset = open_dataset(config)
+    samples = read_table(run.checked, SAMPLES)
     if not samples["sample_id"].equals(dataset.samples["sample_id"]):
         raise DataError("the manifest changed since the run was started; start a new run")
-    trained = run.model / "model.safetensors" if run is not None and config.model.trains else None
+    trained = run.model / "model.safetensors" if config.model.trains else None
     classifier = load_classifier(
         config.model, dataset.classes, choose_device(config), weights=trained
     )

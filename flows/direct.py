@@ -29,5 +29,6 @@ def conclude(run: Run) -> None:
     steps.merge(run)
     steps.judge(run)
     steps.illustrate(run)
+    steps.trace(run)
     build_report(run.folder)
     steps.seal(run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
@@ -17,8 +17,11 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from audit.steps import Progress as Listener
-from audit.steps import silent
+Listener = Callable[[str, int, int], None]  # stage, done, total
+
+def silent(stage: str, done: int, total: int) -> None:
+    """Report no progress."""
+
 
 _listener: Listener = silent
 

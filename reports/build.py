@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,7 @@ def _gallery_words(run: Run) -> dict[str, Any]:
     }
 
 
+@cache
 def _compressed(script: str) -> str:
     return base64.b64encode(gzip.compress(script.encode(), 9, mtime=0)).decode("ascii")
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from audit.attribution.graph import rectifiers
+from audit.attribution.graph import rectifiers, refuse_checkpoints
 from audit.attribution.layers import find_layer
-from audit.attribution.methods import grad_cam, method_named
+from audit.attribution.methods import method_named
 from audit.attribution.scores import Output, check_images, check_targets, logits_of
 from audit.attribution.state import undisturbed
 from audit.attribution.tracing import ChooseTargets, trace
@@ -82,9 +82,7 @@ def attribute(
         If the model ends in a softmax or sigmoid; what goes into it is explained.
     """
     traced = trace(model, images, choose_targets, layer=layer, guided=guided, output=output)
-    assert traced.activations is not None and traced.gradients is not None
-    maps = grad_cam(traced.activations, traced.gradients)
-    return Attribution(traced.logits, maps, traced.guided)
+    return Attribution(traced.logits, method_named("grad-cam")(traced), traced.guided)
 
 
 def explain(
@@ -151,7 +149,7 @@ def explain(
         guided="guided" in chosen.needs,
         output=output,
     )
-    attribution = chosen.compute(**{name: getattr(traced, name) for name in chosen.needs})
+    attribution = chosen(traced)
     return attribution if ids.ndim == 2 else attribution[:, 0]
 
 
@@ -181,6 +179,7 @@ def guided_refusal(model: nn.Module, images: Tensor, *, output: Output | None = 
         image = images[:1].detach().clone().requires_grad_()
         logits = logits_of(model(image.clone()), output, 1)
         try:
+            refuse_checkpoints(logits)
             rectifiers(logits)
         except ModelError as refusal:
             return str(refusal)

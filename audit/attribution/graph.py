@@ -27,7 +27,7 @@ _RECTIFIERS = {
 _UNGUIDED = {
     "CeluBackward0": "CELU",
     "ClampBackward0": "a clamp between tensors",
-    "ClampMinBackward1": "a clamp to a tensor",
+    "ClampMinBackward1": "a clamp between tensors",
     "CopySlices": "an in-place write to a view",
     "EluBackward0": "ELU or SELU",
     "GeluBackward0": "GELU",

@@ -115,11 +115,12 @@ def trace(
         if tap is not None:
             grid = tap.grid(logits, (images.shape[-2], images.shape[-1]))
             activations = _settled(grid(tap.output))
-            gradients = _settled(grid(_head_gradients(logits, tap, seeds))).transpose(0, 1)
+            by_class = _head_gradients(logits, tap, seeds, keep=guided)
+            gradients = _settled(grid(by_class)).transpose(0, 1)
         guided_gradients = None
         if guided:
             with guidance(relus):
-                by_class = _one_by_one(logits, picture, seeds, "the image")
+                by_class = _one_by_one(logits, picture, seeds, "the image", keep=False)
             guided_gradients = _settled(by_class).transpose(0, 1)
     return Trace(detached, activations, gradients, guided_gradients)
 
@@ -222,20 +223,18 @@ class _Tap:
         return grid
 
 
-def _head_gradients(logits: Tensor, tap: _Tap, seeds: Tensor) -> Tensor:
-    """Gradients of K scores in the tap's output, ``[K, *output.shape]``; the graph is kept.
+def _head_gradients(logits: Tensor, tap: _Tap, seeds: Tensor, *, keep: bool) -> Tensor:
+    """Gradients of K scores in the tap's output, ``[K, *output.shape]``.
 
     All K in one batched product, or one by one where the head has no batched form.
     """
     if len(seeds) > 1:
         with suppress(RuntimeError):
             return _gradient(logits, tap.output, seeds, tap.where, keep=True, batched=True)
-    return _one_by_one(logits, tap.output, seeds, tap.where, keep=True)
+    return _one_by_one(logits, tap.output, seeds, tap.where, keep=keep)
 
 
-def _one_by_one(
-    logits: Tensor, tensor: Tensor, seeds: Tensor, where: str, *, keep: bool = False
-) -> Tensor:
+def _one_by_one(logits: Tensor, tensor: Tensor, seeds: Tensor, where: str, *, keep: bool) -> Tensor:
     """Gradients of K scores, ``[K, *tensor.shape]``, in K backward passes."""
     last = len(seeds) - 1
     return torch.stack(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,6 +67,14 @@ class Dataset:
     read_regions: RegionReader
     path_column: str
     max_pixels: int
+
+    def subset(self, positions: npt.NDArray[np.int64]) -> Dataset:
+        """Some of the samples, renumbered."""
+        return replace(
+            self,
+            samples=self.samples.iloc[positions].reset_index(drop=True),
+            rows=self.rows.iloc[positions].reset_index(drop=True),
+        )
 
     def load(self, index: int, *, with_masks: bool = True) -> Example:
         """Decode a sample: its picture and, unless told otherwise, its masks.

@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
-from audit.config import Audit, CodeMask, Coco, SeparateMasks
+from audit.config import Audit, Coco, CodeMask, SeparateMasks
 from audit.data.dataset import Dataset
 from audit.data.files import Files
 from audit.data.reasons import Kind

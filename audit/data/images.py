@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -114,7 +114,10 @@ def read_picture(path: Path, *, max_pixels: int) -> tuple[Pixels, Frame]:
         ``empty image``, ``unreadable image``, ``truncated image``, ``too many pixels`` or
         ``pixel values``.
     """
-    with _opened(path, FORMATS, Kind.UNREADABLE_IMAGE, max_pixels) as image:
+    with _opened(path, FORMATS, _PICTURE) as image:
+        if image.width * image.height > max_pixels:
+            detail = f"{image.width} x {image.height}, allowed are {max_pixels}"
+            raise bad(Kind.TOO_MANY_PIXELS, detail)
         stored = _rgb(image)
         orientation = _orientation(image)
     upright = np.ascontiguousarray(_turned(stored, orientation))
@@ -131,8 +134,7 @@ def read_codes(path: Path, frame: Frame) -> Codes:
     BadSample
         ``unreadable mask``, ``mask size`` or ``mask colours``.
     """
-    height, width = frame.size
-    with _opened(path, EXACT_FORMATS, Kind.UNREADABLE_MASK, height * width) as image:
+    with _opened(path, EXACT_FORMATS, _MASK) as image:
         if sorted(image.size) != sorted(frame.size):
             raise frame.wrong_size((image.height, image.width))
         image.load()
@@ -141,33 +143,40 @@ def read_codes(path: Path, frame: Frame) -> Codes:
     return frame.upright(_turned(values, orientation))
 
 
+class _Kinds(NamedTuple):
+    empty: Kind
+    truncated: Kind
+    unreadable: Kind
+
+
+_PICTURE = _Kinds(Kind.EMPTY_IMAGE, Kind.TRUNCATED_IMAGE, Kind.UNREADABLE_IMAGE)
+_MASK = _Kinds(Kind.UNREADABLE_MASK, Kind.UNREADABLE_MASK, Kind.UNREADABLE_MASK)
+
+
 @contextmanager
-def _opened(
-    path: Path, formats: tuple[str, ...], broken: Kind, max_pixels: int
-) -> Iterator[Image.Image]:
+def _opened(path: Path, formats: tuple[str, ...], kinds: _Kinds) -> Iterator[Image.Image]:
     """The opened image; every way in which it can be broken becomes a ``BadSample``."""
     try:
         if path.stat().st_size == 0:
-            raise bad(Kind.EMPTY_IMAGE, "the file has no bytes")
+            raise bad(kinds.empty, "the file has no bytes")
         with Image.open(path, formats=formats) as image:
-            if 0 in image.size:
-                raise bad(Kind.EMPTY_IMAGE, f"{image.width} x {image.height} pixels")
-            if image.width * image.height > max_pixels:
-                detail = f"{image.width} x {image.height}, allowed are {max_pixels}"
-                raise bad(Kind.TOO_MANY_PIXELS, detail)
             yield image
     except Image.DecompressionBombError as error:
         raise bad(Kind.TOO_MANY_PIXELS, str(error)) from error
     except UnidentifiedImageError as error:
-        raise bad(broken, f"not one of {', '.join(formats)}") from error
+        raise bad(kinds.unreadable, f"not one of {', '.join(formats)}") from error
     except _DECODER_ERRORS as error:
         detail = (error.strerror if isinstance(error, OSError) else None) or str(error)
-        truncated = broken == Kind.UNREADABLE_IMAGE and "truncated" in detail.lower()
-        raise bad(Kind.TRUNCATED_IMAGE if truncated else broken, detail) from error
+        kind = kinds.truncated if "truncated" in detail.lower() else kinds.unreadable
+        raise bad(kind, detail) from error
 
 
 def _orientation(image: Image.Image) -> int:
-    found = image.getexif().get(_ORIENTATION, 1)
+    """EXIF orientation; a damaged EXIF block counts as none, as picture viewers have it."""
+    try:
+        found = image.getexif().get(_ORIENTATION, 1)
+    except _DECODER_ERRORS:
+        return 1
     return found if found in _UPRIGHT else 1
 
 

@@ -45,8 +45,9 @@ def removal_and_swap(inputs: Inputs) -> list[Row]:
 
     The effect is the mean over pairs of [answer changed by the act] - [changed by the placebo];
     the margin effect is the mean drop of the margin against the placebo, every pair counting the
-    same; p is the cluster sign-flip p of that drop (of whole classes; subgroups are for reading). Every required region and class has a row for
-    every configured act, with n = 0 where there is no pair.
+    same; p is the cluster sign-flip p of that drop, of whole classes (subgroups are for reading).
+    Every required region and class has a row for every configured act, with n = 0 where there is
+    no pair.
     """
     rows = []
     for region in _regions(inputs):

@@ -24,7 +24,8 @@ def sufficiency(inputs: Inputs) -> list[Row]:
     of the rate at which the answer is kept, minus 1/K: zero for answers that do not depend on the
     picture. All K classes must have been predicted, or the mean is not what 1/K is the chance
     level of; else the effect is NaN and the clusters are 0. The clusters are those of the class
-    with the fewest, the one that limits the mean. p is the cluster sign-flip p of the excess (of all samples; subgroups are for reading).
+    with the fewest, the one that limits the mean. p is the cluster sign-flip p of the excess, of
+    all samples (subgroups are for reading).
     """
     tested = inputs.interventions[inputs.interventions["test"] == "sufficiency"]
     rows = []

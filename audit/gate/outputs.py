@@ -58,7 +58,7 @@ def _table_row(finding: Finding) -> str:
 def _escaped(text: str) -> str:
     """Text that Markdown and HTML show as it is, on one line.
 
-    Everything but letters, digits and plain punctuation becomes a character reference, which
+    Everything but letters, digits and harmless punctuation becomes a character reference, which
     cannot form markup; mentions and issue numbers are found after that, so a zero-width space
     parts them.
     """
@@ -66,7 +66,7 @@ def _escaped(text: str) -> str:
 
 
 def _escape(character: str) -> str:
-    if character.isalnum() or character in " ,;%":
+    if character.isalnum() or character in " ,;%'()":
         return character
     if not character.isprintable():
         return " "

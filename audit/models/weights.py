@@ -65,7 +65,7 @@ def read_pickled(path: Path) -> Any:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        named = re.search(r"(?:GLOBAL|global|class|function) ([\w.]+\.\w+)", str(error))
+        named = re.search(r"GLOBAL (\S+)", str(error))
         if named is None:
             raise ModelError(f"{path}: damaged, or not written by torch.save") from error
         raise ModelError(

@@ -44,17 +44,15 @@ def _dots(run: Run, attribute: str) -> go.Figure:
         traces.append(style.faded(trace, run.is_small(some)))
     row = max(style.ROW, 11 * len(subgroups) + 14)
     start = min(0.5, float(table["low"].fillna(0.5).min()) - 0.02)
-    chart = style.figure(
+    return style.figure(
         traces,
         row * len(classes) + 96,
         xaxis=style.percent_axis("correct answers", range=[max(start, 0), 1.01]),
         yaxis=style.rows_axis([words.plotly_text(name) for name in classes]),
         margin={"t": 40},
         legend={"y": 1.0, "yref": "container", "yanchor": "top"},
+        shapes=style.row_rules(len(classes)),
     )
-    for edge in range(1, len(classes)):
-        chart.add_hline(edge - 0.5, line={"color": style.LIGHT["line"], "width": 1})
-    return chart
 
 
 def _hover(row: Record) -> str:

@@ -87,34 +87,29 @@ def _forest(run: Run, rows: pd.DataFrame, measure: str, split: str) -> go.Figure
     labels = [style.row_label(region, words.class_name(label)) for region, label in targets]
     edges = pd.concat([rows["low"], rows["high"], rows["effect"]]).dropna()
     low, high = min(edges.min(), -0.03), max(edges.max(), passed + 0.05)
-    figure = style.figure(
+    marks = (
+        (fail, "fail limit", style.LIGHT["fail"], "right"),
+        (passed, "pass limit", style.LIGHT["pass"], "left"),
+    )
+    return style.figure(
         traces,
         row * len(targets) + 126,
         xaxis=style.percent_axis(TESTS[measure][1], range=[low - 0.02, high + 0.02]),
         yaxis=style.rows_axis(labels),
         margin={"t": 62},
         legend={"y": 1.0, "yref": "container", "yanchor": "top"},
-    )
-    figure.add_vline(0, line={"color": style.LIGHT["muted"], "width": 1})
-    for value, name, colour, anchor in (
-        (fail, "fail limit", style.LIGHT["fail"], "right"),
-        (passed, "pass limit", style.LIGHT["pass"], "left"),
-    ):
-        figure.add_vline(
-            value,
-            line={"color": colour, "width": 1.5, "dash": "dash"},
-            annotation={
-                "text": f"{name} {words.percent(value)}",
-                "font": {"color": colour, "size": 12},
-                "yanchor": "bottom",
-                "y": 1,
-                "xanchor": anchor,
-                "showarrow": False,
-            },
-        )
-    for edge in range(1, len(targets)):
-        figure.add_hline(edge - 0.5, line={"color": style.LIGHT["line"], "width": 1})
-    return figure
+        shapes=[
+            *style.row_rules(len(targets)),
+            style.upright(0, style.LIGHT["muted"], width=1),
+            *(style.upright(at, colour, width=1.5, dash="dash") for at, _, colour, _ in marks),
+        ],
+        annotations=[
+            {"x": value, "y": 1, "yref": "paper", "yanchor": "bottom", "xanchor": anchor,
+             "showarrow": False, "text": f"{name} {words.percent(value)}",
+             "font": {"color": colour, "size": 12}}
+            for value, name, colour, anchor in marks
+        ],
+    )  # fmt: skip
 
 
 def limits(run: Run, measure: str) -> tuple[float, float]:

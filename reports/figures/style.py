@@ -121,6 +121,21 @@ def rows_axis(labels: Sequence[str]) -> dict[str, Any]:
     }
 
 
+def row_rules(count: int) -> list[dict[str, Any]]:
+    """Thin lines between rows."""
+    return [
+        {"type": "line", "xref": "paper", "x0": 0, "x1": 1, "y0": edge - 0.5, "y1": edge - 0.5,
+         "line": {"color": LIGHT["line"], "width": 1}}
+        for edge in range(1, count)
+    ]  # fmt: skip
+
+
+def upright(x: float, colour: str, **line: Any) -> dict[str, Any]:
+    """A vertical line over the whole height."""
+    return {"type": "line", "yref": "paper", "y0": 0, "y1": 1, "x0": x, "x1": x,
+            "line": {"color": colour, **line}}  # fmt: skip
+
+
 def percent_axis(title: str, **more: Any) -> dict[str, Any]:
     """A horizontal axis of fractions, labelled in per cent."""
     return {"title": {"text": title}, "tickformat": ".0%", "zeroline": False, **more}

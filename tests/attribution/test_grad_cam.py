@@ -105,6 +105,7 @@ def test_trunk_under_no_grad_in_the_model() -> None:
     assert_close(grad_cam(model, images, [3, 1], "after") * 16, cam, **EXACT)
 
 
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # of the oracle
 @pytest.mark.parametrize("prefix", [1, 2, 5])
 @pytest.mark.parametrize("pooled", [False, True])
 def test_token_grid_that_is_not_square(prefix: int, pooled: bool) -> None:

@@ -8,7 +8,8 @@ import numpy as np
 import pandas as pd
 
 from audit.config import Audit
-from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, to_arrow
+from audit.evidence import build_evidence
+from audit.tables import ALL, ATTENTION, INTERVENTIONS, SAMPLES, empty, to_arrow
 
 CLASSES = ("doctor", "nurse")
 
@@ -34,7 +35,9 @@ def config(**changes: Any) -> Audit:
     return Audit.model_validate(base)
 
 
-def samples(n: int, *, cluster_size: int = 1, seed: int = 0, classes: tuple[str, ...] = CLASSES) -> pd.DataFrame:  # fmt: skip
+def samples(
+    n: int, *, cluster_size: int = 1, seed: int = 0, classes: tuple[str, ...] = CLASSES
+) -> pd.DataFrame:
     """Audited samples, nine of ten classified rightly, gender independent of the class."""
     rng = np.random.default_rng(seed)
     label = np.array(classes, dtype=object)[np.arange(n) % len(classes)]
@@ -115,6 +118,27 @@ def attention(audited: pd.DataFrame, regions: tuple[str, ...], seed: int = 2) ->
         parts.append(part)
     table: pd.DataFrame = to_arrow(pd.concat(parts), ATTENTION).to_pandas()
     return table
+
+
+def built(
+    audited: pd.DataFrame,
+    trials: pd.DataFrame,
+    audit: Audit | None = None,
+    attention: pd.DataFrame | None = None,
+) -> pd.DataFrame:
+    """Evidence with plain text columns, for picking rows."""
+    attention = empty(ATTENTION) if attention is None else attention
+    evidence = build_evidence(audited, attention, trials, audit or config())
+    texts = evidence.select_dtypes("category").columns
+    return evidence.astype(dict.fromkeys(texts, object))
+
+
+def row(evidence: pd.DataFrame, **wanted: object) -> pd.Series:
+    """The only row with these values; of all samples unless a subgroup is named."""
+    wanted = {"attribute": ALL, "subgroup": ALL} | wanted
+    found = evidence[np.logical_and.reduce([evidence[k] == v for k, v in wanted.items()])]
+    assert len(found) == 1
+    return found.iloc[0]
 
 
 def _trials(

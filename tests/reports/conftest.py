@@ -3,9 +3,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from factory import HOSTILE, make_run
 
 from reports.build import build_report
+from tests.reports.factory import HOSTILE, make_run
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,10 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
+
+from audit.attribution.tracing import Trace
 
 Compute = Callable[..., Tensor]
 
@@ -27,6 +30,11 @@ class Method:
 
     compute: Compute
     needs: frozenset[str]
+
+    def __call__(self, traced: Trace) -> Tensor:
+        """The method's maps, computed in the precision of the trace, also under autocast."""
+        with torch.autocast(traced.logits.device.type, enabled=False):
+            return self.compute(**{name: getattr(traced, name) for name in self.needs})
 
     @property
     def needs_layer(self) -> bool:

@@ -72,8 +72,9 @@ class Pen:
         return float(np.sqrt(abs(np.linalg.det(self.matrix[:, :2]))))
 
     def _pixels(self, points: PointsLike) -> list[float]:
-        flat: list[float] = (np.asarray(points) @ self.matrix[:, :2].T + self.matrix[:, 2]).ravel()
-        return list(flat)
+        placed = np.asarray(points) @ self.matrix[:, :2].T + self.matrix[:, 2]
+        flat: list[float] = placed.ravel().tolist()
+        return flat
 
     def fill(self, points: PointsLike, colour: Colour) -> None:
         """A filled polygon."""
@@ -147,6 +148,15 @@ def smooth(points: PointsLike, *, closed: bool = True) -> Points:
     windows = np.stack([padded[i : len(padded) - 3 + i] for i in range(4)], axis=1)
     curve: Points = (_BASIS[None] @ windows).reshape(-1, 2)
     return curve if closed else np.concatenate([curve, knots[-1:]])
+
+
+def mirrored(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    """A closed outline from its right half, top to bottom.
+
+    >>> mirrored([(0, 0), (2, 1)])
+    [(0, 0), (2, 1), (-2, 1), (0, 0)]
+    """
+    return [*half, *((-x, y) for x, y in reversed(half))]
 
 
 def mix(first: Colour, second: Colour, part: float) -> Colour:

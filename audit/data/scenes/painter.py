@@ -54,9 +54,9 @@ def paint(
         uint8 ``[size, size, 3]`` RGB, and uint8 ``[size, size]`` with values of ``Code``.
     """
     figure = _figure(scene, rng, size)
-    codes = np.asarray(figure.getchannel("A"))
-    mask = codes[SUPERSAMPLING // 2 :: SUPERSAMPLING, SUPERSAMPLING // 2 :: SUPERSAMPLING].copy()
-    cover = _down(Image.fromarray(np.where(codes > 0, 255, 0).astype(np.uint8)))[..., None]
+    codes = figure.getchannel("A")
+    mask = np.array(codes.resize((size, size), Image.Resampling.NEAREST))
+    cover = _down(codes.point([0] + [255] * 255))[..., None]
     # Where nothing is drawn the canvas is black, so the average is premultiplied by the cover.
     person = _down(figure.convert("RGB"))
     place = _shadowed(_place(scene, rng, size), cover[..., 0], rng)
@@ -65,13 +65,18 @@ def paint(
 
 
 def _down(image: Image.Image) -> Field:
-    return np.asarray(image.reduce(SUPERSAMPLING), dtype=np.float32) / 255
+    return _unit(image.reduce(SUPERSAMPLING))
 
 
 def _soft(field: Field, radius: float) -> Field:
     image = Image.fromarray((field * 255).astype(np.uint8))
     blurred = image.filter(ImageFilter.GaussianBlur(radius * len(field) / UNITS))
-    return np.asarray(blurred, dtype=np.float32) / 255
+    return _unit(blurred)
+
+
+def _unit(image: Image.Image) -> Field:
+    """Pixels in 0..1."""
+    return np.asarray(image, dtype=np.float32) / np.float32(255)
 
 
 def _figure(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
@@ -150,8 +155,8 @@ def _cast(shape: Field, drop: float, radius: float, mask: NDArray[np.uint8]) -> 
 
 def _exposed(picture: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
     """Light of the room, colour of the light, and the noise of the sensor."""
-    size = len(picture)
-    rows, columns = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j].astype(np.float32)
+    columns = np.linspace(-1, 1, len(picture), dtype=np.float32)
+    rows = columns[:, None]
     angle = rng.uniform(0, 2 * np.pi)
     gradient = rng.uniform(0, 0.12) * (rows * np.sin(angle) + columns * np.cos(angle))
     vignette = rng.uniform(0.02, 0.10) * (rows**2 + columns**2) / 2

@@ -232,9 +232,7 @@ def _arm(
     cloth.limb(shoulder, elbow, (7.0, 5.4), sleeve)
 
 
-def reach(
-    pen: Pen, person: Person, outfit: Outfit, side: float, hand: tuple[float, float]
-) -> None:
+def reach(pen: Pen, person: Person, outfit: Outfit, side: float, hand: tuple[float, float]) -> None:
     """The arm that holds the tool, up to the wrist."""
     _arm(pen, person, outfit, ((side * 22.0, 29.5), _elbow(hand, side), hand), 0.05)
 

@@ -1,0 +1,136 @@
+"""The layer to explain: found, named, refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from audit.attribution import explain, find_layer
+from audit.errors import ModelError
+from tests.attribution import nets
+
+
+def small_vit() -> nn.Module:
+    return torchvision.models.VisionTransformer(
+        image_size=32, patch_size=8, num_layers=3, num_heads=2, hidden_dim=16, mlp_dim=16
+    )  # its head has weights of zero
+
+
+def small_swin() -> nn.Module:
+    return torchvision.models.SwinTransformer(
+        patch_size=[4, 4], embed_dim=8, depths=[1, 1], num_heads=[1, 2], window_size=[4, 4]
+    )
+
+
+def small_vgg() -> nn.Module:
+    model = nets.torchvision_net("vgg11").float()
+    return model.train()
+
+
+LARGE = {"weights": None, "num_classes": 3}
+FOUND: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
+    "resnet18": (lambda: torchvision.models.resnet18(**LARGE), "layer4", 64),
+    "resnet18 with a 1x1 end": (lambda: torchvision.models.resnet18(**LARGE), "layer3", 32),
+    "vgg11": (small_vgg, "features.19", 64),
+    "mobilenet_v2": (lambda: torchvision.models.mobilenet_v2(**LARGE), "features", 64),
+    "densenet121": (lambda: torchvision.models.densenet121(**LARGE), "features", 64),
+    "shufflenet": (lambda: torchvision.models.shufflenet_v2_x0_5(**LARGE), "conv5", 64),
+    "squeezenet": (lambda: torchvision.models.squeezenet1_1(**LARGE), "classifier.2", 64),
+    "vit": (small_vit, "encoder.layers.encoder_layer_2.ln_1", 32),
+    "swin": (small_swin, "permute", 32),
+    "tokens, first decides": (nets.Patches, "before", 16),
+    "tokens, mean decides": (lambda: nets.Patches(pooled=True), "final", 16),
+    "channels last": (nets.ChannelsLast, "head.1", 16),
+}
+
+
+@pytest.mark.parametrize("name", FOUND)
+@pytest.mark.parametrize("pixel", [0.0, 0.5])
+def test_last_spatial_layer_on_the_path(name: str, pixel: float) -> None:
+    build, layer, size = FOUND[name]
+    model = build()
+    images = torch.full((2, 3, size, size), pixel)
+    with torch.no_grad():
+        assert find_layer(model, images) == layer
+    assert model.training and all(p.requires_grad for p in model.parameters())
+    explained = explain(model, images, torch.tensor([[0, 1]] * 2), method="grad-cam")
+    assert explained.shape[:2] == (2, 2) and explained.shape[2:].numel() > 1
+
+
+class Branches(nn.Module):
+    """A layer that is called twice, one whose output is dropped, one that is detached."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice = nn.Conv2d(3, 3, 3, padding=1)
+        self.block = nn.Sequential(self.twice)
+        self.features = nn.Conv2d(3, 8, 3)
+        self.dropped = nn.Conv2d(8, 8, 1)
+        self.detached = nn.Conv2d(8, 8, 1)
+        self.pair = Pair()
+        self.unused = nn.Conv2d(8, 8, 1)
+        self.head = nets.Gap()
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.twice(self.block(x))
+        x, _ = self.pair(self.features(x))
+        self.dropped(x)
+        logits = self.head(x + self.detached(x).detach())
+        return {"logits": logits}
+
+
+class Pair(nn.Module):
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return x * 1, x
+
+
+def logits(result: Any) -> Tensor:
+    found: Tensor = result["logits"]
+    return found
+
+
+def test_find_layer_passes_over_what_cannot_be_explained() -> None:
+    assert find_layer(Branches(), nets.pictures(), output=logits) == "features"
+    with pytest.raises(ModelError, match="output="):
+        find_layer(Branches(), nets.pictures())
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("twice", "layer 'twice' is called 2 times in one forward pass; choose"),
+        ("unused", "layer 'unused' is not called"),
+        ("dropped", "layer 'dropped' is not on the path of the score"),
+        ("detached", "layer 'detached' is not on the path of the score"),
+        ("pair", "layer 'pair' returns tuple"),
+        ("head.fc", r"layer 'head.fc' gives \[3, 5\]: wanted a spatial output"),
+        ("featuers", "no layer 'featuers'.*'features'"),
+        ("", "no layer ''"),
+    ],
+)
+@pytest.mark.parametrize("targets", [[0, 1, 2], torch.tensor([[0, 1]] * 3)])
+def test_layer_that_cannot_be_explained(layer: str, message: str, targets: Any) -> None:
+    with pytest.raises(ModelError, match=message):
+        explain(
+            Branches(), nets.pictures(), targets, method="grad-cam", layer=layer, output=logits
+        )  # fmt: skip
+
+
+def test_no_spatial_layer() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 8), nn.ReLU(), nn.Linear(8, 5))
+    with pytest.raises(ModelError, match="no layer with a spatial output"):
+        find_layer(model, nets.pictures())
+    guided = explain(model, nets.pictures(), [0, 1, 2], method="guided-backprop")
+    assert guided.shape == (3, 3, 16, 16)
+
+
+def test_score_that_depends_on_nothing() -> None:
+    model = nets.Wrapped(nets.Net(), torch.Tensor.detach)
+    for method in ("grad-cam", "guided-backprop"):
+        with pytest.raises(ModelError, match="not on the path of the score"):
+            explain(model, nets.pictures(), [0, 1, 2], method=method, layer="net.features")

@@ -1,0 +1,269 @@
+"""Samples, parts, classes, attributes; checking and the quarantine limit."""
+
+from __future__ import annotations
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from audit.data import check_dataset, quarantine_limit
+from audit.data.parts import hold_out
+from audit.errors import BadSample, DataError
+from audit.tables import SAMPLES, attributes_of, read_table, write_table
+from tests.data.conftest import Fixture, codes, picture
+
+steady = settings(deadline=None, derandomize=True)
+
+
+def test_a_sample_is_its_picture_and_masks(tiny: Fixture) -> None:
+    dataset = tiny.open()
+    assert len(dataset.samples) == 8
+    for index in range(8):
+        example = dataset.load(index)
+        np.testing.assert_array_equal(example.picture, picture(index))
+        np.testing.assert_array_equal(example.masks, [codes() == 1, np.isin(codes(), (2, 3))])
+
+
+def test_masks_are_left_out_on_request(tiny: Fixture) -> None:
+    for path in (tiny.folder / "masks").iterdir():
+        path.unlink()
+    assert tiny.open().load(0, with_masks=False).masks.shape == (0, 20, 30)
+
+
+def test_samples_are_a_table_of_the_run(tiny: Fixture, tmp_path) -> None:
+    tiny.data |= {"attributes": ["gender", "tone"], "crossed": [["gender", "tone"]]}
+    tiny.victim["tone"] = "nan"
+
+    samples, _ = check_dataset(tiny.open(), workers=2)
+    write_table(samples, SAMPLES, tmp_path / "samples.parquet")
+    back = read_table(tmp_path / "samples.parquet", SAMPLES)
+
+    assert attributes_of(back) == ["gender", "tone", "gender x tone"]
+    assert back["attribute:tone"].tolist()[-2:] == ["dark", "unknown"]
+    assert back["attribute:gender x tone"].tolist()[-2:] == ["woman x dark", "unknown"]
+    assert back["part"].tolist() == ["train"] * 4 + ["audit"] * 4
+    assert back["cluster_id"].tolist() == back["sample_id"].tolist()
+    assert back[["prediction", "score", "margin", "true_margin"]].isna().all(axis=None)
+
+
+def test_rows_keep_every_column_as_text(tiny: Fixture) -> None:
+    for index, row in enumerate(tiny.rows):
+        row["age"] = f"{index}.0" if index % 2 else ""
+    rows = tiny.open().rows
+    assert rows["age"].tolist() == ["", "1.0", "", "3.0", "", "5.0", "", "7.0"]
+    assert rows["gender"].tolist() == [row["gender"] for row in tiny.rows]
+
+
+def test_classes_are_the_labels_sorted_or_as_named(tiny: Fixture) -> None:
+    assert tiny.open().classes == ["doctor", "nurse"]
+    tiny.data["classes"] = ["nurse", "doctor"]
+    assert tiny.open().classes == ["nurse", "doctor"]
+
+
+def test_rows_of_no_part_are_left_out_and_their_labels_too(tiny: Fixture) -> None:
+    tiny.rows.insert(3, {**tiny.rows[0], "sample_id": "x", "split": "other", "label": ""})
+    dataset = tiny.open()
+    assert "x" not in set(dataset.samples["sample_id"])
+    assert dataset.samples.index.equals(pd.RangeIndex(8))
+    assert dataset.rows["sample_id"].tolist() == dataset.samples["sample_id"].tolist()
+    np.testing.assert_array_equal(dataset.load(3).picture, picture(3))
+
+
+def test_of_rows_with_the_same_id_the_first_stays(tiny: Fixture) -> None:
+    tiny.rows.append(dict(tiny.rows[5]))
+    samples = tiny.open().samples
+    assert samples["status"].tolist() == ["ok"] * 8 + ["quarantined"]
+    assert samples["sample_id"].iloc[-1] == "sample-5 (row 9)"
+
+
+def test_a_quarantined_sample_cannot_be_loaded(tiny: Fixture) -> None:
+    tiny.rows.append(dict(tiny.rows[5]))
+    with pytest.raises(BadSample, match="duplicate id"):
+        tiny.open().load(8)
+
+
+def test_hostile_names_are_only_text(tiny: Fixture) -> None:
+    hostile = "\"'</script><b>🩺,;\n../../x"
+    for row in tiny.rows[::2]:
+        row["label"] = hostile
+    tiny.victim["sample_id"] = hostile
+    dataset = tiny.open()
+    assert dataset.classes == [hostile, "nurse"]
+    assert dataset.samples["sample_id"].iloc[-1] == hostile
+    assert dataset.load(7).masks.any()
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ({"attributes": ["age"]}, "data.attributes: no column 'age'; available are: sample_id, "),
+        ({"audit": {"spilt": "test"}}, "data.audit: no column 'spilt'; available are: .*split"),
+        ({"columns": {"label": "class"}}, "data.columns: no column 'class'; available are"),
+        ({"columns": {"cluster_id": "patient"}}, "data.columns.cluster_id: no column 'patient'"),
+        ({"audit": {"split": "tset"}}, "no row left by split: tset; values there: 'test', 'train'"),
+        ({"audit": {"split": ["test", "train"]}}, "4 rows are in both, e.g. 'sample-0'"),
+        ({"audit": {}}, "data.audit is not given, which means all rows"),
+        ({"validation": {"split": "test"}}, "data.validation, data.audit: 4 rows are in both"),
+        ({"classes": ["doctor", "nurse", "cook"]}, "data.train: no usable sample of class 'cook'"),
+        ({"classes": ["doctor"]}, "at least two classes"),
+        ({"train": {"label": "nurse", "split": "train"}}, "data.train: no .* class 'doctor' among"),
+        ({"manifest": "manifest.parquet"}, "data.manifest: no such file"),
+        ({"manifest": "../outside.csv"}, "data.manifest: lies outside data.root"),
+        ({"root": "nowhere"}, "data.root: no such folder"),
+    ],
+)
+def test_an_unusable_data_set_is_an_error_in_words(tiny: Fixture, data: dict, message: str) -> None:
+    (tiny.folder.parent / "outside.csv").write_text("sample_id\n1\n")
+    tiny.data |= data
+    with pytest.raises(DataError, match=message) as error:
+        tiny.open()
+    assert "\n" not in str(error.value)
+
+
+def test_columns_of_the_swap_must_be_there(tiny: Fixture) -> None:
+    tiny.data["attributes"] = ["gender"]
+    tiny.extra["interventions"] = {"swap": {"attribute": "gender", "match": ["pose"]}}
+    with pytest.raises(DataError, match="interventions.swap: no column 'pose'"):
+        tiny.open()
+
+
+def test_filters_compare_text_and_take_lists_and_truth_values(tiny: Fixture) -> None:
+    for index, row in enumerate(tiny.rows):
+        row |= {"number": str(index), "good": ("True", "false")[index % 4 // 2]}
+    tiny.data |= {"train": {"number": [0, "1", 2, 3]}, "audit": {"split": "test", "good": True}}
+    assert tiny.open().samples["sample_id"].str[-1].tolist() == list("012345")
+
+
+def test_a_validation_filter_may_cut_from_the_training_rows(tiny: Fixture) -> None:
+    tiny.data["validation"] = {"sample_id": ["sample-2", "sample-3"]}
+    parts = tiny.open().samples["part"].tolist()
+    assert parts == ["train"] * 2 + ["validation"] * 2 + ["audit"] * 4
+
+
+def test_without_training_rows_everything_is_audited(tiny: Fixture) -> None:
+    tiny.data |= {"train": None, "audit": {}}
+    tiny.extra["model"] = {"checkpoint": "model.pt"}
+    assert set(tiny.open().samples["part"]) == {"audit"}
+
+
+def test_a_validation_fraction_takes_whole_clusters(tiny: Fixture) -> None:
+    tiny.data |= {"validation": 0.25, "columns": {"cluster_id": "person"}}
+    base = [row for row in tiny.rows if row["split"] == "train"]
+    tiny.rows = [row for row in tiny.rows if row["split"] == "test"]
+    tiny.rows += [
+        {**base[index % 2], "sample_id": f"s{index}", "person": f"p{index // 4}-{index % 2}"}
+        for index in range(80)
+    ]
+    for row in tiny.rows[:4]:
+        row["person"] = row["sample_id"]
+
+    samples = tiny.open().samples
+    again = tiny.open().samples
+    tiny.extra["seed"] = 1
+    other = tiny.open().samples
+
+    pd.testing.assert_frame_equal(samples, again)
+    assert samples["part"].tolist() != other["part"].tolist()
+    trained = samples[samples["part"] != "audit"]
+    assert (trained.groupby("cluster_id")["part"].nunique() == 1).all()
+    held = trained[trained["part"] == "validation"]
+    assert held.groupby("label")["cluster_id"].nunique().to_dict() == {"doctor": 5, "nurse": 5}
+
+
+@steady
+@given(
+    labels=st.dictionaries(st.text(max_size=3), st.sampled_from("abc"), min_size=1, max_size=40),
+    fraction=st.floats(0.01, 0.6),
+    seed=st.integers(0, 3),
+)
+def test_hold_out_gives_each_class_its_part_and_never_all(labels, fraction, seed) -> None:
+    held = hold_out(list(labels), list(labels.values()), fraction, seed)
+    for name in set(labels.values()):
+        members = {cluster for cluster, label in labels.items() if label == name}
+        wanted = min(max(1, round(fraction * len(members))), len(members) - 1)
+        assert len(held & members) == wanted
+
+
+def test_hold_out_does_not_depend_on_the_order_of_the_rows() -> None:
+    clusters = [f"c{index}" for index in range(30)]
+    labels = ["ab"[index % 2] for index in range(30)]
+    expected = hold_out(clusters, labels, 0.3, 0)
+    assert hold_out(clusters[::-1], labels[::-1], 0.3, 0) == expected
+
+
+def test_areas_are_parts_of_the_picture(tiny: Fixture) -> None:
+    seen: list[int] = []
+    samples, areas = check_dataset(tiny.open(), workers=2, progress=seen.append)
+    expected = [(codes() == 1).mean(), np.isin(codes(), (2, 3)).mean()]
+    np.testing.assert_allclose(areas, [expected] * 8, rtol=1e-6)
+    assert areas.dtype == np.float32
+    assert seen == list(range(1, 9))
+    assert (samples["status"] == "ok").all()
+
+
+def test_the_check_does_not_depend_on_the_number_of_threads(tiny: Fixture) -> None:
+    (tiny.folder / tiny.rows[2]["path"]).unlink()
+    (tiny.folder / tiny.rows[5]["mask"]).unlink()
+    dataset = tiny.open()
+    (one, areas), (many, areas_again) = (check_dataset(dataset, workers=n) for n in (1, 5))
+    pd.testing.assert_frame_equal(one, many)
+    np.testing.assert_array_equal(areas, areas_again)
+
+
+def test_a_data_set_can_be_pickled(tiny: Fixture) -> None:
+    dataset = pickle.loads(pickle.dumps(tiny.open()))
+    np.testing.assert_array_equal(dataset.load(3).picture, picture(3))
+
+
+def quarantined(count: int, of: int) -> pd.DataFrame:
+    reasons = ["mask size: 3 x 4" if i % 3 else "missing image: no such file" for i in range(count)]
+    return pd.DataFrame(
+        {
+            "sample_id": [f"s{index}" for index in range(of)],
+            "status": ["quarantined"] * count + ["ok"] * (of - count),
+            "reason": reasons + [""] * (of - count),
+        }
+    )
+
+
+@pytest.mark.parametrize(("count", "of", "limit"), [(0, 5, 0), (1, 100, 0.01), (9, 10, 1)])
+def test_few_bad_samples_are_let_through(count: int, of: int, limit: float) -> None:
+    quarantine_limit(quarantined(count, of), limit)
+
+
+@pytest.mark.parametrize(("count", "of", "limit"), [(1, 5, 0), (2, 100, 0.01), (10, 10, 1)])
+def test_too_many_bad_samples_stop_the_audit(count: int, of: int, limit: float) -> None:
+    with pytest.raises(DataError, match=f"^{count} of {of} samples cannot be used"):
+        quarantine_limit(quarantined(count, of), limit)
+
+
+def test_the_limit_lists_reasons_and_ids() -> None:
+    with pytest.raises(DataError) as error:
+        quarantine_limit(quarantined(12, 40), 0.01)
+    assert str(error.value).endswith(
+        "mask size: 8 ('s1', 's2', 's4', ...); missing image: 4 ('s0', 's3', 's6', ...)"
+    )
+
+
+def test_a_mask_is_found_beside_its_manifest(tiny: Fixture) -> None:
+    inner = tiny.folder / "inner"
+    inner.mkdir()
+    for name in ("images", "masks"):
+        (tiny.folder / name).rename(inner / name)
+    tiny.write()
+    (tiny.folder / "manifest.csv").rename(inner / "table.csv")
+    tiny.data["manifest"] = "inner/table.csv"
+    dataset = tiny.open()
+    assert dataset.samples["path"].iloc[0] == "inner/images/sample-0.png"
+    assert dataset.load(0).masks.any()
+
+
+def test_a_picture_may_have_any_size(tiny: Fixture) -> None:
+    Image.fromarray(picture(7, 1, 5)).save(tiny.folder / tiny.victim["path"])
+    Image.fromarray(codes()[:1, :5]).save(tiny.folder / tiny.victim["mask"])
+    assert tiny.open().load(7).masks.shape == (2, 1, 5)

@@ -1,0 +1,236 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from scipy import stats
+
+from audit.evidence.intervals import (
+    Interval,
+    cluster_means,
+    design_effect,
+    effective_size,
+    mean_rate,
+    newcombe_paired,
+    paired_excess,
+    rate,
+    wilson,
+)
+from tests.oracles import statistics as oracle
+
+Z = stats.norm.ppf(0.975)
+Z_ONE_SIDED = stats.norm.ppf(0.95)
+
+
+@pytest.mark.parametrize(
+    ("table", "low", "high"),
+    [
+        # Newcombe (1998); Altman et al., Statistics with Confidence (2000), table 6.2;
+        # Fagerland, Lydersen and Laake, Statistical Analysis of Contingency Tables (2017), ch. 8
+        ((36, 12, 2, 0), 0.0569, 0.3404),
+        ((14, 5, 0, 22), 0.0115, 0.2265),
+        ((1, 1, 7, 12), -0.5069, -0.0256),
+        ((59, 6, 16, 80), -0.1186, -0.0046),
+    ],
+)
+def test_newcombe_gives_the_published_intervals(
+    table: tuple[int, int, int, int], low: float, high: float
+) -> None:
+    assert_allclose(newcombe_paired(*table, alpha=0.05), (low, high), atol=6e-5)
+
+
+counts = st.integers(0, 40)
+
+
+@given(counts, counts, counts, counts)
+@settings(max_examples=60)
+def test_newcombe_agrees_with_the_paper_step_by_step(a: int, b: int, c: int, d: int) -> None:
+    if a + b + c + d == 0:
+        return
+    expected = oracle.newcombe_paired(a, b, c, d, Z)
+    assert_allclose(newcombe_paired(a, b, c, d, alpha=0.05), np.clip(expected, -1, 1), atol=1e-9)
+
+
+@given(st.integers(1, 300), st.floats(0, 1))
+@settings(max_examples=60)
+def test_wilson_holds_the_rates_the_score_test_accepts(n: int, part: float) -> None:
+    hits = round(part * n)
+    assert_allclose(wilson(hits / n, n, 0.05), oracle.wilson(hits, n, Z), atol=1e-9)
+
+
+def test_wilson_by_hand() -> None:
+    # 10 of 10: lower limit 1 / (1 + z^2 / 10) = 0.7225
+    assert_allclose(wilson(1.0, 10, 0.05), (1 / (1 + Z * Z / 10), 1.0))
+
+
+flips = st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 12)), min_size=1)
+
+
+@given(flips, st.sampled_from([0.8, 0.95, 0.99]))
+@settings(deadline=None, max_examples=40)
+def test_an_interval_is_always_defined_ordered_and_in_range(
+    pairs: list[tuple[bool, bool, int]], confidence: float
+) -> None:
+    first, second, clusters = (np.array(column) for column in zip(*pairs, strict=True))
+    found = paired_excess(first.astype(float), second.astype(float), clusters, confidence)
+    ordered = [found.low, found.lower_limit, found.effect, found.upper_limit, found.high]
+    assert all(-1 <= number <= 1 for number in ordered)
+    assert (np.diff(ordered) >= -1e-12).all()
+
+
+@pytest.mark.parametrize("n", [1, 2, 30, 31])
+def test_no_flips_at_all_still_give_limits(n: int) -> None:
+    none = np.zeros(n)
+    found = paired_excess(none, none, np.arange(n), 0.95)
+    z = Z_ONE_SIDED
+    assert found.effect == 0
+    assert_allclose(found.upper_limit, z * z / (n + z * z), atol=1e-12)
+    assert_allclose(found.lower_limit, -found.upper_limit)
+
+
+def test_single_sample_clusters_give_the_plain_intervals() -> None:
+    rng = np.random.default_rng(0)
+    first, second = (rng.random(80) < p for p in (0.4, 0.1))
+    found = paired_excess(first.astype(float), second.astype(float), rng.permutation(80), 0.95)
+    table = (
+        (first & second).sum(),
+        (first & ~second).sum(),
+        (~first & second).sum(),
+        (~first & ~second).sum(),
+    )
+    assert_allclose((found.low, found.high), oracle.newcombe_paired(*table, Z))
+    one_sided = oracle.newcombe_paired(*table, Z_ONE_SIDED)
+    assert_allclose((found.lower_limit, found.upper_limit), one_sided)
+    plain = rate(first.astype(float), np.arange(80), 0.95)
+    assert_allclose((plain.low, plain.high), oracle.wilson(first.sum(), 80, Z))
+
+
+def test_design_effect_is_the_ratio_of_the_two_variances() -> None:
+    rng = np.random.default_rng(1)
+    clusters = rng.integers(0, 15, 60)
+    values = rng.normal(size=15)[clusters] + 0.3 * rng.normal(size=60)
+    expected = oracle.design_effect(values.tolist(), clusters.tolist())
+    assert expected > 2
+    assert_allclose(design_effect(values - values.mean(), clusters), expected)
+
+
+@given(flips, st.integers(2, 5))
+@settings(deadline=None, max_examples=40)
+def test_copies_within_a_cluster_never_narrow_the_interval(
+    pairs: list[tuple[bool, bool, int]], times: int
+) -> None:
+    first, second, _ = (np.array(column, float) for column in zip(*pairs, strict=True))
+    clusters = np.arange(len(pairs))
+    once = paired_excess(first, second, clusters, 0.95)
+    copied = paired_excess(*(np.tile(a, times) for a in (first, second, clusters)), 0.95)
+    assert_allclose(copied.effect, once.effect, atol=1e-12)
+    assert copied.low <= once.low + 1e-9
+    assert copied.high >= once.high - 1e-9
+    assert copied.lower_limit <= once.lower_limit + 1e-9
+    assert copied.upper_limit >= once.upper_limit - 1e-9
+
+
+def test_one_cluster_counts_as_one_sample() -> None:
+    assert effective_size(np.array([0.5, -0.5, 0.5]), np.zeros(3, int), 0.05) == 1
+
+
+@pytest.mark.parametrize(
+    ("clusters", "size", "rates", "icc"),
+    [(30, 1, (0.3, 0.05), 0.0), (30, 5, (0.3, 0.05), 0.3), (60, 4, (0.06, 0.06), 0.6)],
+)
+def test_coverage_is_near_nominal(
+    clusters: int, size: int, rates: tuple[float, float], icc: float
+) -> None:
+    rng = np.random.default_rng(2)
+    members = np.repeat(np.arange(clusters), size)
+    runs = 300
+    inside = above = below = 0
+    for _ in range(runs):
+        arms = []
+        for p in rates:
+            scale = math.inf if icc == 0 else 1 / icc - 1
+            own = (
+                np.full(clusters, p) if icc == 0 else rng.beta(p * scale, (1 - p) * scale, clusters)
+            )
+            arms.append((rng.random(members.size) < own[members]).astype(float))
+        found = paired_excess(arms[0], arms[1], members, 0.95)
+        truth = rates[0] - rates[1]
+        inside += found.low <= truth <= found.high
+        above += found.upper_limit >= truth
+        below += found.lower_limit <= truth
+    # three standard errors of 95 % coverage in 300 runs are 3.8 points
+    assert min(inside, above, below) / runs > 0.95 - 0.038
+
+
+def test_mean_rate_of_one_group_is_the_rate() -> None:
+    rng = np.random.default_rng(3)
+    hits, clusters = (rng.random(50) < 0.3).astype(float), rng.integers(0, 20, 50)
+    one = mean_rate(hits, np.zeros(50, int), 1, clusters, 0.95)
+    alone = rate(hits, clusters, 0.95)
+    assert_allclose(list(vars(one).values()), list(vars(alone).values()))
+
+
+def test_mean_rate_joins_wilson_intervals_by_mover() -> None:
+    hits = np.array([1.0] * 30 + [0.0] * 10 + [1.0] * 4 + [0.0] * 16)
+    groups = np.array([0] * 40 + [1] * 20)
+    found = mean_rate(hits, groups, 2, np.arange(60), 0.95)
+    (l1, u1), (l2, u2) = oracle.wilson(30, 40, Z), oracle.wilson(4, 20, Z)
+    assert_allclose(found.effect, (0.75 + 0.2) / 2)
+    assert_allclose(found.low, 0.475 - math.hypot(0.75 - l1, 0.2 - l2) / 2)
+    assert_allclose(found.high, 0.475 + math.hypot(u1 - 0.75, u2 - 0.2) / 2)
+
+
+def test_mean_rate_widens_when_clusters_reach_across_groups() -> None:
+    # each cluster has a sample in either group, with the same answer
+    hits = np.tile((np.random.default_rng(4).random(40) < 0.5).astype(float), 2)
+    groups = np.repeat([0, 1], 40)
+    apart = mean_rate(hits, groups, 2, np.arange(80), 0.95)
+    across = mean_rate(hits, groups, 2, np.tile(np.arange(40), 2), 0.95)
+    assert_allclose((across.high - across.low) / (apart.high - apart.low), math.sqrt(2), rtol=0.05)
+
+
+def test_missing_numbers_and_empty_cells_are_undefined_never_dropped() -> None:
+    nothing, clusters = np.array([]), np.array([], int)
+    broken = np.array([1.0, math.nan])
+    for found in (
+        paired_excess(nothing, nothing, clusters, 0.95),
+        paired_excess(broken, np.zeros(2), np.arange(2), 0.95),
+        rate(broken, np.arange(2), 0.95),
+        mean_rate(np.ones(3), np.zeros(3, int), 2, np.arange(3), 0.95),
+    ):
+        assert all(map(math.isnan, vars(found).values()))
+
+
+def _means(values: np.ndarray, clusters: np.ndarray, confidence: float = 0.95) -> Interval:
+    return cluster_means(values[None], clusters, confidence, 1999, np.random.default_rng(0))[0]
+
+
+def test_cluster_means_resample_clusters_not_samples() -> None:
+    rng = np.random.default_rng(5)
+    centres = rng.normal(size=40)
+    one = _means(centres, np.arange(40))
+    many = _means(np.repeat(centres, 6), np.repeat(np.arange(40), 6))
+    assert_allclose(list(vars(one).values()), list(vars(many).values()), atol=1e-12)
+    error = centres.std(ddof=1) / math.sqrt(40)
+    assert_allclose((one.low, one.high), centres.mean() + np.array([-1, 1]) * Z * error, atol=0.08)
+    assert one.low < one.lower_limit < one.effect < one.upper_limit < one.high
+
+
+@pytest.mark.parametrize("n", [2, 9, 1001])
+def test_cluster_means_without_bca_are_t_intervals(n: int) -> None:
+    values = np.random.default_rng(6).normal(size=n)
+    found = _means(values, np.arange(n))
+    expected = stats.t.interval(0.95, n - 1, values.mean(), stats.sem(values))
+    assert_allclose((found.low, found.high), expected)
+
+
+def test_cluster_means_without_spread_or_clusters() -> None:
+    same = _means(np.full(20, 0.25), np.arange(20))
+    assert (same.low, same.high) == (0.25, 0.25)
+    alone = _means(np.array([1.0, 2.0]), np.zeros(2, int))
+    assert alone.effect == 1.5
+    assert math.isnan(alone.low)

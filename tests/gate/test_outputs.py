@@ -1,0 +1,126 @@
+from __future__ import annotations
+
+import html
+import re
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from junitparser import JUnitXml
+
+from audit.gate import Finding, Status, decide, junit_xml, summary_markdown
+from tests.evidence import planted
+
+CONFIG = planted.config()
+HOSTILE = [
+    "</script><script>alert(1)</script>",
+    "a | b\n| PASS | forged |",
+    "[click](https://evil.example)",
+    "![x](https://evil.example/p.png)",
+    "https://evil.example",
+    "@everyone and #1",
+    "`code` *bold* _it_ ~~no~~",
+    "# heading",
+    "&lt;b&gt; &amp;",
+    "\x00\x1b[31m\u202e",
+    "😀 ../..",
+]
+
+
+def finding(status: Status, region: str = "hair", target_class: str = "nurse") -> Finding:
+    return Finding(
+        "f" * 16, region, target_class, "forbidden", "removal", status, f"Because of {region}.",
+        effect=0.3, low=0.22, high=0.38, n=200, clusters=1200,
+    )  # fmt: skip
+
+
+def summary(*findings: Finding) -> str:
+    return summary_markdown(CONFIG, findings, decide(findings))
+
+
+def test_summary_has_the_verdict_first_and_the_worst_on_top() -> None:
+    lines = summary(finding("CLEARED", "face"), finding("CONFIRMED")).splitlines()
+    assert lines[0] == "## Bias audit planted: FAIL"
+    assert lines[2].startswith("1 of 2 required tests show")
+    assert lines[-2] == "| CONFIRMED | hair | nurse | 30 % | 22 % to 38 % | 1,200 |"
+    assert lines[-1].startswith("| CLEARED | face |")
+
+
+def test_summary_without_findings_or_numbers() -> None:
+    assert "Nothing was tested" in summary()
+    blank = replace(finding("ERROR"), effect=None, low=None, high=None)
+    assert summary(blank).splitlines()[-1] == "| ERROR | hair | nurse | unknown | unknown | 1,200 |"
+
+
+def test_summary_is_short() -> None:
+    text = summary(*(finding("CLEARED", f"r{i}") for i in range(50)))
+    assert text.count("| CLEARED |") == 20
+    assert text.endswith("… and 30 more.\n")
+
+
+MARKUP = re.compile(r"[<>\[\]`*_~@|\\!\n\r]|https?:|(?<!&)#")
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_are_only_text_in_the_summary(name: str) -> None:
+    row = summary(finding("CONFIRMED", name, name)).splitlines()[-1]
+    cells = row.removeprefix("| ").removesuffix(" |").split(" | ")
+    assert len(cells) == 6
+    for cell in cells[1:3]:
+        assert not MARKUP.search(cell)
+        shown = html.unescape(cell).replace("\u200b", "")
+        assert shown == "".join(c if c.isprintable() else " " for c in name)
+
+
+@given(st.text())
+@settings(max_examples=40, deadline=None)
+def test_no_text_can_make_markup(name: str) -> None:
+    text = summary(finding("INCONCLUSIVE", name))
+    lines = text.split("\n")
+    assert len(lines) == len(summary(finding("INCONCLUSIVE", "plain")).split("\n"))
+    assert not MARKUP.search(lines[-2].split(" | ")[1].replace("\u200b", ""))
+    assert not MARKUP.search(lines[2])
+
+
+def cases(*findings: Finding) -> list[tuple[str, list[tuple[str, str]]]]:
+    xml = JUnitXml.fromstring(junit_xml(CONFIG, findings, decide(findings)).encode())
+    return [
+        (case.name, [(type(result).__name__, result.type) for result in case.result])
+        for suite in xml
+        for case in suite
+    ]
+
+
+def test_junit_shows_as_good_only_what_is_cleared() -> None:
+    statuses: tuple[Status, ...] = ("CLEARED", "CONFIRMED", "INCONCLUSIVE", "ERROR", "WAIVED")
+    found = cases(*(finding(status) for status in statuses))
+    assert [result for _, result in found] == [
+        [],
+        [("Failure", "CONFIRMED")],
+        [("Error", "INCONCLUSIVE")],
+        [("Error", "ERROR")],
+        [("Skipped", "WAIVED")],
+    ]
+
+
+def test_junit_counts_and_names() -> None:
+    findings = [finding("CONFIRMED"), finding("INCONCLUSIVE", "rest", "*"), finding("CLEARED")]
+    xml = JUnitXml.fromstring(junit_xml(CONFIG, findings, decide(findings)).encode())
+    assert (xml.tests, xml.failures, xml.errors, xml.skipped) == (3, 1, 1, 0)
+    (suite,) = xml
+    assert [case.name for case in suite][:2] == [
+        "hair / nurse (removal)",
+        "rest / all classes (removal)",
+    ]
+    assert next(iter(suite)).result[0].message == "Because of hair."
+
+
+def test_junit_of_nothing_is_an_error() -> None:
+    assert cases() == [("verdict", [("Error", "ERROR")])]
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_names_survive_junit(name: str) -> None:
+    ((found, _),) = cases(finding("CONFIRMED", name))
+    assert found.startswith("".join(c if c.isprintable() else " " for c in name))

@@ -1,0 +1,118 @@
+"""The statistics of the evidence, written as slowly and obviously as their definitions."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Sequence
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+
+def wilson(hits: float, n: float, z: float) -> tuple[float, float]:
+    """The rates pi at which (p - pi)^2 = z^2 pi (1 - pi) / n: the roots of a quadratic."""
+    p = hits / n
+    low, high = sorted(np.roots([1 + z * z / n, -(2 * p + z * z / n), p * p]).real)
+    return float(low), float(high)
+
+
+def newcombe_paired(
+    both: float, first: float, second: float, neither: float, z: float
+) -> tuple[float, float]:
+    """Method 10 of Newcombe (1998), step by step as the paper lists it."""
+    a, b, c, d = both, first, second, neither
+    n = a + b + c + d
+    l2, u2 = wilson(a + b, n, z)
+    l3, u3 = wilson(a + c, n, z)
+    dl2, du2 = (a + b) / n - l2, u2 - (a + b) / n
+    dl3, du3 = (a + c) / n - l3, u3 - (a + c) / n
+    if 0 in (a + b, c + d, a + c, b + d):
+        phi = 0.0
+    else:
+        numerator = a * d - b * c
+        if numerator > n / 2:
+            numerator -= n / 2
+        elif numerator >= 0:
+            numerator = 0
+        phi = numerator / math.sqrt((a + b) * (c + d) * (a + c) * (b + d))
+    delta = math.sqrt(dl2**2 - 2 * phi * dl2 * du3 + du3**2)
+    epsilon = math.sqrt(du2**2 - 2 * phi * du2 * dl3 + dl3**2)
+    return (b - c) / n - delta, (b - c) / n + epsilon
+
+
+def design_effect(values: Sequence[float], clusters: Sequence[Any]) -> float:
+    """Variance of the mean between clusters over its variance as if samples were independent."""
+    n = len(values)
+    mean = sum(values) / n
+    totals: dict[Any, float] = defaultdict(float)
+    for value, cluster in zip(values, clusters, strict=True):
+        totals[cluster] += value - mean
+    c = len(totals)
+    clustered = c / (c - 1) * sum(total**2 for total in totals.values()) / n**2
+    independent = sum((value - mean) ** 2 for value in values) / (n - 1) / n
+    return max(1.0, clustered / independent)
+
+
+def sign_flip(values: Sequence[float], clusters: Sequence[Any]) -> float:
+    """Share of all sign assignments to clusters whose total is at least the one seen."""
+    names = sorted(set(clusters))
+    seen = sum(values)
+    at_least = 0
+    for signs in product((1, -1), repeat=len(names)):
+        sign = dict(zip(names, signs, strict=True))
+        total = sum(sign[cluster] * value for value, cluster in zip(values, clusters, strict=True))
+        at_least += total >= seen - 1e-9
+    return at_least / 2 ** len(names)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Holm's step-down adjustment: the k-th smallest times what is left, never decreasing."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    largest = 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = largest
+    return adjusted
+
+
+def reliance(
+    samples: Sequence[dict[str, Any]],
+    trials: Sequence[dict[str, Any]],
+    *,
+    region: str,
+    test: str,
+    fill: str,
+    predicted: str,
+    sd: float,
+) -> dict[str, float]:
+    """Excess flips and margin drop over the pairs of one region, act and class, row by row."""
+    excess, drops, clusters, excluded = [], [], set(), 0
+    for sample in samples:
+        if sample["prediction"] != predicted:
+            continue
+        arms = {
+            trial["arm"]: trial
+            for trial in trials
+            if trial["sample_id"] == sample["sample_id"]
+            and (trial["region"], trial["test"], trial["fill"]) == (region, test, fill)
+        }
+        if set(arms) != {"act", "placebo"}:
+            excluded += 1
+            continue
+        changed = {
+            arm: trial["prediction_after"] != trial["prediction_before"]
+            for arm, trial in arms.items()
+        }
+        excess.append(int(changed["act"]) - int(changed["placebo"]))
+        drops.append((arms["placebo"]["margin_after"] - arms["act"]["margin_after"]) / sd)
+        clusters.add(sample["cluster_id"])
+    return {
+        "n": len(excess),
+        "clusters": len(clusters),
+        "excluded": excluded,
+        "effect": sum(excess) / len(excess),
+        "margin_effect": sum(drops) / len(drops),
+    }

@@ -19,6 +19,7 @@ from rich.progress import (
 
 Listener = Callable[[str, int, int], None]  # stage, done, total
 
+
 def silent(stage: str, done: int, total: int) -> None:
     """Report no progress."""
 

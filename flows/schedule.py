@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from flows import settings
 
 settings.apply()
 
 from prefect import serve as serve_deployments  # reads its settings when imported
+from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
+from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from audit.config import Audit
 from audit.errors import ConfigError
 from flows.audit import audit_flow
+from flows.server import local_server
 
 
 def serve(config: Audit, cron: str) -> None:
@@ -22,8 +29,14 @@ def serve(config: Audit, cron: str) -> None:
     ConfigError
         If the cron expression is not one.
     """
+    deployment = _deployment(config, cron)
+    with _api():
+        serve_deployments(deployment, pause_on_shutdown=False, limit=1)
+
+
+def _deployment(config: Audit, cron: str) -> RunnerDeployment:
     try:
-        deployment = audit_flow.to_deployment(
+        deployment: RunnerDeployment = audit_flow.to_deployment(
             name=config.name,
             cron=cron,
             parameters={"config": config.model_dump(mode="json")},
@@ -31,6 +44,16 @@ def serve(config: Audit, cron: str) -> None:
             description=config.description or None,
         )
     except (ValueError, PrefectException) as error:
-        reason = str(error).splitlines()[0]
+        reason = str(error).splitlines()[-1].strip()
         raise ConfigError(f'--cron "{cron}": {reason}; write e.g. "0 3 * * 1"') from error
-    serve_deployments(deployment, pause_on_shutdown=False, limit=1)
+    return deployment
+
+
+@contextmanager
+def _api() -> Iterator[None]:
+    """The user's Prefect API where one is set, else a local server."""
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    with local_server() as url, temporary_settings({PREFECT_API_URL: url}):
+        yield

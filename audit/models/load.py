@@ -100,12 +100,13 @@ def _check_output(
     images = normalise(noise, model.input).requires_grad_()
     try:
         with torch.enable_grad():
-            logits = first_tensor(module(images))
-    except (RuntimeError, ValueError, TypeError, IndexError, AttributeError) as error:
-        reason = " ".join(str(error).split())[:200]
+            raw = module(images)
+    except Exception as error:  # the user's code may raise anything
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ModelError(
             f"{model.architecture}: fails on input {[*images.shape]} (model.input.size): {reason}"
         ) from error
+    logits = first_tensor(raw)
     n_outputs = logits.shape[1] if logits.ndim == 2 else None
     if n_outputs is None:
         raise ModelError(

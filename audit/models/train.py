@@ -72,7 +72,7 @@ def train_classifier(
     ModelError
         If the model cannot be built, or its loss stops being finite.
     """
-    targets = pd.Index(dataset.classes).get_indexer(samples["label"]).astype(np.int64)
+    targets = pd.Index(dataset.classes).get_indexer(pd.Index(samples["label"])).astype(np.int64)
     training, validation = _usable(samples, "train"), _usable(samples, "validation")
     _check_classes(targets[training], dataset.classes)
     card = _described(audit, dataset.classes, samples.iloc[[*training, *validation]])
@@ -94,7 +94,8 @@ def train_classifier(
         module, fresh = _initial(audit, len(dataset.classes), device)
         state = State.begin(module, settings, steps)
         state.restore(folder / "training.pt", card["digest"])
-        feed.hold(np.concatenate([training, validation]))
+        if not state.stopped:
+            feed.hold(np.concatenate([training, validation]))
         while not state.stopped:
             started = time.perf_counter()
             epoch = state.epoch + 1
@@ -161,7 +162,7 @@ def _finished(folder: Path, digest: str) -> Card | None:
     if not (path.is_file() and weights.is_file()):
         return None
     card: Card = read_json(path)
-    same = card["digest"] == digest and card["weights_sha256"] == file_digest(weights)
+    same = card.get("digest") == digest and card["weights_sha256"] == file_digest(weights)
     return card if same else None
 
 

@@ -39,6 +39,7 @@
     if (!plot.classList.contains("js-plotly-plot")) plot.textContent = "";
     const { data: traces, layout } = themed(figure);
     layout.font.family = getComputedStyle(document.body).fontFamily;
+    plot.style.height = `${layout.height}px`; // resizing the window asks the element, not the layout
     Plotly.react(plot, traces, layout, config);
   }
 

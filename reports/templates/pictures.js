@@ -4,6 +4,11 @@
   const SVG = "http://www.w3.org/2000/svg";
   const PAGE = 24;
   const ORDER = ["", "allowed", "core", "forbidden"]; // later ones are drawn on top
+  const WHAT = {
+    removal: { act: "region hidden", placebo: "same area elsewhere hidden" },
+    swap: { act: "from another subgroup", placebo: "from the same subgroup" },
+    sufficiency: { act: "only this region left" },
+  };
   const short = (text, limit = 40) => text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
   const name = (text) => element("bdi", { className: "name", title: text, textContent: short(String(text)) });
   const percent = (value) => Number.isFinite(value) ? `${Math.round(100 * value)}\u202f%` : "–";
@@ -59,10 +64,9 @@
 
   function variantPanel(picture, variant) {
     const changed = variant.prediction_after !== picture.prediction;
-    const what = variant.arm === "placebo" ? "same area elsewhere"
-      : variant.test === "sufficiency" ? "only this region left" : "region altered";
+    const what = WHAT[variant.test]?.[variant.arm] ?? variant.arm;
     const alt = `${describe(picture)}, altered: ${what}`;
-    return panel(picture, { file: variant.file, outlines: [variant.region], alt },
+    return panel(picture, { file: variant.file, alt },
       element("b", { textContent: what }), ` (${fills[variant.fill] ?? variant.fill})`, element("br"),
       `margin ${decimal(variant.margin_before)} → ${decimal(variant.margin_after)}`, element("br"),
       changed ? element("span", { className: "wrong" }, "now ", name(variant.prediction_after))

@@ -217,13 +217,11 @@ def repeated(channel: np.ndarray) -> np.ndarray:
 
 def palette() -> Image.Image:
     made = Image.fromarray(codes())
-    made.putpalette([10, 20, 30, 200, 0, 0, 0, 180, 0, 0, 0, 150] + [77, 66, 55] * 6)
+    made.putpalette(COLOURS.ravel().tolist())
     return made
 
 
-PALETTE_COLOURS = np.array(
-    [[10, 20, 30], [200, 0, 0], [0, 180, 0], [0, 0, 150]] + [[77, 66, 55]] * 6
-)
+COLOURS = np.array([[10, 20, 30], [200, 0, 0], [0, 180, 0], [0, 0, 150]] + [[77, 66, 55]] * 6)
 
 
 def ink() -> np.ndarray:
@@ -281,13 +279,13 @@ READ: dict[str, tuple[str, Callable[[], bytes], Callable[[], np.ndarray], float]
     "palette": (
         "x.png",
         lambda: encoded(palette(), "PNG"),
-        lambda: PALETTE_COLOURS[codes()],
+        lambda: COLOURS[codes()],
         0,
     ),
     "palette, one colour clear": (
         "x.png",
         lambda: encoded(palette(), "PNG", transparency=0),
-        lambda: np.where(codes()[..., None] == 0, 255, PALETTE_COLOURS[codes()]),
+        lambda: np.where(codes()[..., None] == 0, 255, COLOURS[codes()]),
         0,
     ),
     "grey, one value clear": (

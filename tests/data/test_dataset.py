@@ -128,7 +128,7 @@ def test_an_unusable_data_set_is_an_error_in_words(tiny: Fixture, data: dict, me
 def test_columns_of_the_swap_must_be_there(tiny: Fixture) -> None:
     tiny.data["attributes"] = ["gender"]
     tiny.extra["interventions"] = {"swap": {"attribute": "gender", "match": ["pose"]}}
-    with pytest.raises(DataError, match="interventions.swap: no column 'pose'"):
+    with pytest.raises(DataError, match=r"interventions\.swap: no column 'pose'"):
         tiny.open()
 
 

@@ -86,8 +86,7 @@ def test_masks_lie_on_the_people() -> None:
     inside = ~outside
 
     def spread(chosen):
-        return np.array(
-            [image[mask.expand(3, -1, -1)].std() for image, mask in zip(images, chosen)]
-        )
+        pairs = zip(images, chosen, strict=True)
+        return np.array([image[mask.expand(3, -1, -1)].std() for image, mask in pairs])
 
     assert (spread(outside) < spread(inside)).all()

@@ -40,7 +40,7 @@ def rejected(tiny: Fixture) -> str:
 
 # ------------------------------------------------------------------ boxes
 
-BOX = {"l": "3", "t": "2.4", "r": "9.5", "b": "40"}
+BOX = {"l": "3", "t": "2.4", "r": "9.5", "b": "12.5"}
 
 
 def boxed(tiny: Fixture, **changes: str) -> None:
@@ -58,9 +58,14 @@ def test_a_box_holds_the_pixels_whose_centre_it_holds(tiny: Fixture) -> None:
     expected = np.zeros((2, HEIGHT, WIDTH), dtype=bool)
     for y in range(HEIGHT):
         for x in range(WIDTH):
-            expected[0, y, x] = 3 <= x + 0.5 < 9.5 and 2.4 <= y + 0.5 < 40
+            expected[0, y, x] = 3 <= x + 0.5 < 9.5 and 2.4 <= y + 0.5 < 12.5
     expected[1, 0, 0] = True
     np.testing.assert_array_equal(tiny.open().load(7).masks, expected)
+
+
+def test_a_box_is_clipped_to_the_picture(tiny: Fixture) -> None:
+    boxed(tiny, l="-3", r="4000", t="-0.5", b="1e9")
+    assert tiny.open().load(7).masks[0].all()
 
 
 @pytest.mark.parametrize("missing", ["", "NaN", "nan"])

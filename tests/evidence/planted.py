@@ -6,12 +6,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from hypothesis import HealthCheck, settings
 
 from audit.config import Audit
 from audit.evidence import build_evidence
 from audit.tables import ALL, ATTENTION, INTERVENTIONS, SAMPLES, empty, to_arrow
 
 CLASSES = ("doctor", "nurse")
+
+#: Hypothesis on a busy machine: a fair number of examples, no complaint about their speed.
+some_examples = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 
 def config(**changes: Any) -> Audit:

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
@@ -20,6 +20,7 @@ from audit.evidence.intervals import (
     rate,
     wilson,
 )
+from tests.evidence.planted import some_examples
 from tests.oracles import statistics as oracle
 
 Z = stats.norm.ppf(0.975)
@@ -47,7 +48,7 @@ counts = st.integers(0, 40)
 
 
 @given(counts, counts, counts, counts)
-@settings(max_examples=60)
+@some_examples
 def test_newcombe_agrees_with_the_paper_step_by_step(a: int, b: int, c: int, d: int) -> None:
     if a + b + c + d == 0:
         return
@@ -56,7 +57,7 @@ def test_newcombe_agrees_with_the_paper_step_by_step(a: int, b: int, c: int, d: 
 
 
 @given(st.integers(1, 300), st.floats(0, 1))
-@settings(max_examples=60)
+@some_examples
 def test_wilson_holds_the_rates_the_score_test_accepts(n: int, part: float) -> None:
     hits = round(part * n)
     assert_allclose(wilson(hits / n, n, 0.05), oracle.wilson(hits, n, Z), atol=1e-9)
@@ -71,7 +72,7 @@ flips = st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 12)), mi
 
 
 @given(flips, st.sampled_from([0.8, 0.95, 0.99]))
-@settings(deadline=None, max_examples=40)
+@some_examples
 def test_an_interval_is_always_defined_ordered_and_in_range(
     pairs: list[tuple[bool, bool, int]], confidence: float
 ) -> None:
@@ -119,7 +120,7 @@ def test_design_effect_is_the_ratio_of_the_two_variances() -> None:
 
 
 @given(flips, st.integers(2, 5))
-@settings(deadline=None, max_examples=40)
+@some_examples
 def test_copies_within_a_cluster_never_narrow_the_interval(
     pairs: list[tuple[bool, bool, int]], times: int
 ) -> None:

@@ -4,18 +4,19 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
 from audit.evidence.signflip import generator, sign_flip_p
+from tests.evidence.planted import some_examples
 from tests.oracles import statistics as oracle
 
 values = st.lists(st.tuples(st.integers(-4, 4), st.integers(0, 5)), min_size=1, max_size=10)
 
 
 @given(values)
-@settings(deadline=None, max_examples=40)
+@some_examples
 def test_few_clusters_are_enumerated(rows: list[tuple[int, int]]) -> None:
     numbers, clusters = ([float(v) for v, _ in rows], [c for _, c in rows])
     found = sign_flip_p(np.array(numbers), np.array(clusters), 999, generator(0))

@@ -5,12 +5,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from junitparser import JUnitXml
 
 from audit.gate import Finding, Status, decide, junit_xml, summary_markdown
 from tests.evidence import planted
+from tests.evidence.planted import some_examples
 
 CONFIG = planted.config()
 HOSTILE = [
@@ -74,7 +75,7 @@ def test_hostile_names_are_only_text_in_the_summary(name: str) -> None:
 
 
 @given(st.text())
-@settings(max_examples=40, deadline=None)
+@some_examples
 def test_no_text_can_make_markup(name: str) -> None:
     text = summary(finding("INCONCLUSIVE", name))
     lines = text.split("\n")

@@ -43,7 +43,6 @@ def test_photographs_are_recognised() -> None:
         prepared = classifier.prepare(image.permute(2, 0, 1)[None])
         best = classifier.logits(classifier.module(prepared))[0].topk(5).indices.tolist()
         top[name.rsplit("/", 1)[-1]] = [OUTPUTS[index] for index in best]
-    print(top)
     assert top["flower.jpg"][0] == "daisy"
     assert top["china.jpg"][0] in {"palace", "monastery", "stupa"}
 

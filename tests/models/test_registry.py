@@ -76,7 +76,9 @@ def test_class_in_a_module_is_a_factory_too() -> None:
 def test_modules_of_the_current_folder_are_found(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "my_own_net.py").write_text("import torch\ndef net(k): return torch.nn.Linear(1, k)")
+    (tmp_path / "my_own_net.py").write_text(
+        "import torch\ndef net(k): return torch.nn.Linear(1, k)"
+    )
     monkeypatch.chdir(tmp_path)
     before = list(sys.path)
     assert build("my_own_net:net", {"k": 4}, n_outputs=2).out_features == 4

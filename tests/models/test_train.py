@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from audit.config import Audit
+from audit.data.dataset import Example
 from audit.errors import DataError, ModelError
 from audit.models import train
 from audit.models.feed import Feed
@@ -24,6 +25,13 @@ from tests.models.toys import CLASSES, CPU, Squares, configuration, squares
 
 class Killed(Exception):
     """Stands in for the end of the process."""
+
+
+class Gone(Squares):
+    """Pictures that cannot be read any more."""
+
+    def load(self, index: int, *, with_masks: bool = True) -> Example:
+        raise AssertionError("read again")
 
 
 def trained(
@@ -53,9 +61,7 @@ def test_a_separable_set_is_learned(tmp_path: Path) -> None:
     audit = configuration(epochs=8)
     card = trained(tmp_path, audit, data)
     assert card["history"][card["best_epoch"] - 1]["validation_accuracy"] > 0.95
-    classifier = load_classifier(
-        audit.model, CLASSES, CPU, weights=tmp_path / "model.safetensors"
-    )
+    classifier = load_classifier(audit.model, CLASSES, CPU, weights=tmp_path / "model.safetensors")
     pictures = [torch.from_numpy(data.load(i).picture.copy()) for i in range(96, 128)]
     images = torch.stack(pictures).permute(0, 3, 1, 2)
     predicted = classifier.logits(classifier.module(classifier.prepare(images))).argmax(dim=1)
@@ -114,6 +120,21 @@ def test_killed_training_ends_with_the_same_bytes(
 def without_times(card: Card) -> Card:
     history = [{k: v for k, v in epoch.items() if k != "seconds"} for epoch in card["history"]]
     return card | {"history": history}
+
+
+def test_killed_before_the_card_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def kill(path: Path, value: Card) -> None:
+        raise Killed
+
+    whole, parts = folder(tmp_path, "whole"), folder(tmp_path, "parts")
+    card = trained(whole)
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(train, "write_json", kill)
+        trained(parts)
+    assert without_times(trained(parts, dataset=Gone(squares().samples, CLASSES))) == (
+        without_times(card)
+    )
+    assert weights(parts) == weights(whole)
 
 
 def test_state_of_another_training_is_not_continued(tmp_path: Path) -> None:
@@ -202,7 +223,10 @@ def test_quarantined_samples_are_left_out(tmp_path: Path) -> None:
     whole, less = squares(40, 8), squares(40, 8)
     less.samples.loc[[0, 39, 41], "status"] = "quarantined"
     fewer = Squares(less.samples.drop([0, 39, 41]).reset_index(drop=True), CLASSES)
-    cards = [trained(folder(tmp_path, "a"), dataset=less), trained(folder(tmp_path, "b"), dataset=fewer)]
+    cards = [
+        trained(folder(tmp_path, "a"), dataset=less),
+        trained(folder(tmp_path, "b"), dataset=fewer),
+    ]
     assert cards[0]["data_sha256"] == cards[1]["data_sha256"]
     assert cards[0]["samples"]["train"] == {"blue": 19, "red": 19}
     assert trained(folder(tmp_path, "c"), dataset=whole)["samples"]["train"]["red"] == 20
@@ -215,7 +239,9 @@ def test_class_without_a_picture_is_an_error(tmp_path: Path) -> None:
 
 def test_diverging_training_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ModelError, match=r"not finite in epoch 1; lower model\.train\.learning"):
-        trained(tmp_path, configuration({"architecture": "tests.models.toys:damaged", "arguments": {}}))
+        trained(
+            tmp_path, configuration({"architecture": "tests.models.toys:damaged", "arguments": {}})
+        )
 
 
 def test_pictures_in_memory_and_decoded_ones_give_the_same_bytes(

@@ -158,5 +158,3 @@ def answer() -> int:
 
 def broken() -> nn.Module:
     raise RuntimeError("no\nluck")
-
-

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on this 
 READY = "document.documentElement?.dataset.charts === 'ready'"
 PLOTS = "[...document.querySelectorAll('[data-plot]')].map((plot) => plot.dataset.plot)"
 DRAWN = "[...document.querySelectorAll('[data-plot].js-plotly-plot')].map((p) => p.dataset.plot)"
+LAYOUTS = "[...document.querySelectorAll('[data-plot]')].map((plot) => plot._fullLayout)"
+WIDTHS = f"{LAYOUTS}.map((layout) => layout.width)"
+HEIGHTS = f"{LAYOUTS}.map((layout) => layout.height)"
 TILES = "document.querySelectorAll('.grid .shot').length"
 
 
@@ -44,9 +47,11 @@ def test_all_charts_are_drawn_and_nothing_overflows(
     page.open(request.getfixturevalue(name), ready=READY)
     wanted = ["effects", "effects-by-subgroup", "attention", "accuracy", "composition", "training"]
     assert page.evaluate(PLOTS) == page.evaluate(DRAWN) == wanted
+    heights = page.evaluate(HEIGHTS)
     for width in (390, 768, 1440):
         page.resize(width)
-        page.wait(f"innerWidth === {width}")
+        page.wait(f"{WIDTHS}.every((w) => {width} / 2 < w && w < {width})")
+        assert page.evaluate(HEIGHTS) == heights
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         assert page.evaluate("document.body.scrollWidth <= innerWidth")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -11,7 +12,7 @@ from PIL import Image, ImageDraw
 
 Colour = tuple[int, int, int]
 Points = NDArray[np.float64]
-PointsLike = Points | list[tuple[float, float]]
+PointsLike = Points | Sequence[tuple[float, float]]
 
 UNITS = 112.0  # drawings are in these units, whatever the size in pixels
 
@@ -79,6 +80,10 @@ class Pen:
     def fill(self, points: PointsLike, colour: Colour) -> None:
         """A filled polygon."""
         self.draw.polygon(self._pixels(points), fill=(*colour, int(self.code)))
+
+    def box(self, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
+        """A filled rectangle."""
+        self.fill([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, colour: Colour) -> None:
         """A filled ellipse."""
@@ -150,7 +155,7 @@ def smooth(points: PointsLike, *, closed: bool = True) -> Points:
     return curve if closed else np.concatenate([curve, knots[-1:]])
 
 
-def mirrored(half: list[tuple[float, float]]) -> list[tuple[float, float]]:
+def mirrored(half: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """A closed outline from its right half, top to bottom.
 
     >>> mirrored([(0, 0), (2, 1)])

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audit.data.scenes.canvas import Code, Colour, Pen, darker, lighter
+from audit.data.scenes.canvas import Code, Colour, Pen, darker, lighter, mirrored
 
 Layer = Callable[[Pen, Colour], None]
 
@@ -29,8 +29,7 @@ def _curls(pen: Pen, colour: Colour, centres: np.ndarray, radius: float) -> None
         for x, y in centres:
             pen.ellipse(x, y, radius * part, radius * part, tone)
     for x, y in centres[::2]:
-        pen.ellipse(x - radius * 0.25, y - radius * 0.3, radius * 0.3, radius * 0.26,
-                    lighter(colour, 0.14))  # fmt: skip
+        pen.ellipse(x - radius / 4, y - radius / 3, radius * 0.3, radius / 4, lighter(colour, 0.14))
 
 
 def _arc(start: float, end: float, count: int, rx: float, ry: float, y: float) -> np.ndarray:
@@ -48,16 +47,16 @@ def _crop(pen: Pen, colour: Colour) -> None:
 
 def _parting(pen: Pen, colour: Colour) -> None:
     _cap(pen, colour, rise=2.0)
-    pen.blob([(-12.4, -3), (-8, -12), (3, -16.5), (11, -12.5), (13.4, -5), (9, -7.5), (2, -7.2),
-              (-6, -6.4)], darker(colour, 0.06))  # fmt: skip
+    sweep = [(-12.4, -3), (-8, -12), (3, -16.5), (11, -12.5), (13.4, -5), (9, -7.5), (-5, -6.5)]
+    pen.blob(sweep, darker(colour, 0.06))
     pen.curve([(-6.5, -10.5), (1, -13.8), (9, -10.5)], 1.0, lighter(colour, 0.18))
     pen.curve([(-8, -8.5), (0, -11), (8, -8.8)], 0.8, lighter(colour, 0.12))
 
 
 def _quiff(pen: Pen, colour: Colour) -> None:
     _cap(pen, colour, rise=1.0)
-    pen.blob([(-10.5, -9), (-8, -17.5), (1, -21.2), (10, -19.8), (12.5, -13), (8.5, -9.8), (0, -10.6)],
-             colour)  # fmt: skip
+    tuft = [(-10.5, -9), (-8, -17.5), (1, -21.2), (10, -19.8), (12.5, -13), (8.5, -9.8), (0, -11)]
+    pen.blob(tuft, colour)
     pen.curve([(-6.5, -12), (-2, -17.2), (7, -18.2)], 1.1, lighter(colour, 0.18))
     pen.curve([(-2.5, -11.8), (2, -15), (9, -15.4)], 0.9, lighter(colour, 0.13))
 
@@ -72,7 +71,7 @@ def _fall(pen: Pen, colour: Colour, length: float, flare: float) -> None:
     """A curtain of hair behind the head, ``length`` below the middle of the face."""
     half = [(0, -17), (11, -14), (15.2, -4), (15.6 + flare * 0.4, 8), (15 + flare, length - 5)]
     half += [(11 + flare * 0.7, length), (0, length - 3)]
-    pen.blob([*half, *((-x, y) for x, y in reversed(half[1:-1]))], darker(colour, 0.20))
+    pen.blob(mirrored(half), darker(colour, 0.20))
 
 
 def _locks(pen: Pen, colour: Colour, length: float, width: float) -> None:
@@ -81,8 +80,8 @@ def _locks(pen: Pen, colour: Colour, length: float, width: float) -> None:
         outer = [(side * 11.6, -9), (side * 15.2, -2), (side * 15.8, 9), (side * 14.8, length)]
         inner = [(side * (14.2 - width), length - 3), (side * (15.0 - width), 8)]
         pen.blob([*outer, *inner, (side * 11.2, -1)], colour)
-        pen.curve([(side * 13.2, -4), (side * 14.0, 6), (side * 13.0, length - 5)], 0.9,
-                  lighter(colour, 0.14))  # fmt: skip
+        strand = [(side * 13.2, -4), (side * 14.0, 6), (side * 13.0, length - 5)]
+        pen.curve(strand, 0.9, lighter(colour, 0.14))
 
 
 def _long_back(pen: Pen, colour: Colour) -> None:
@@ -97,14 +96,14 @@ def _long(pen: Pen, colour: Colour) -> None:
 def _waves_back(pen: Pen, colour: Colour) -> None:
     _fall(pen, colour, 25, 4.5)
     for side in (-1.0, 1.0):
-        _curls(pen, darker(colour, 0.12), np.array([(side * 17, 2), (side * 18, 9), (side * 19, 16),
-                                 (side * 17, 23)]), 4.2)  # fmt: skip
+        centres = np.array([(17, 2), (18, 9), (19, 16), (17, 23)]) * (side, 1)
+        _curls(pen, darker(colour, 0.12), centres, 4.2)
 
 
 def _waves(pen: Pen, colour: Colour) -> None:
+    lock = np.array([(13.6, -6), (14.8, 0), (14.6, 6), (15.4, 12), (14.2, 18), (14.8, 23)])
     for side in (-1.0, 1.0):
-        _curls(pen, colour, np.array([(side * 13.6, -6), (side * 14.8, 0), (side * 14.6, 6),
-                                 (side * 15.4, 12), (side * 14.2, 18), (side * 14.8, 23)]), 3.4)  # fmt: skip
+        _curls(pen, colour, lock * (side, 1), 3.4)
     _cap(pen, colour, rise=1.6, spread=0.05)
 
 
@@ -115,8 +114,8 @@ def _bob_back(pen: Pen, colour: Colour) -> None:
 def _bob(pen: Pen, colour: Colour) -> None:
     _locks(pen, colour, 14.5, 5.4)
     _cap(pen, colour, rise=1.2, spread=0.08)
-    pen.blob([(-12, -3), (-10, -11), (0, -14), (10, -11), (12, -3), (6, -5.0), (0, -5.6), (-6, -5.0)],
-             colour)  # fmt: skip
+    fringe = mirrored([(0, -14), (10, -11), (12, -3), (6, -5), (0, -5.6)])
+    pen.blob(fringe[:-1], colour)
     pen.curve([(-7, -7), (-5, -11), (0, -13)], 0.9, lighter(colour, 0.16))
 
 
@@ -132,8 +131,8 @@ def _bun(pen: Pen, colour: Colour) -> None:
 
 
 def _tail_back(pen: Pen, colour: Colour) -> None:
-    pen.blob([(5, -15), (14, -16), (21, -8), (21.5, 6), (18.5, 21), (14.5, 25), (14.5, 8), (12, -5)],
-             darker(colour, 0.14))  # fmt: skip
+    tail = [(5, -15), (14, -16), (21, -8), (21.5, 6), (18.5, 21), (14.5, 25), (14.5, 8), (12, -5)]
+    pen.blob(tail, darker(colour, 0.14))
     pen.curve([(13, -12.5), (18, -5), (18.4, 8), (16.4, 20)], 1.1, lighter(colour, 0.10))
 
 

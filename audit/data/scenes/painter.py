@@ -15,6 +15,7 @@ from audit.data.scenes.places import backdrop
 from audit.data.scenes.tools import TOOLS
 
 SUPERSAMPLING = 4
+HEAD = 1.2  # heads a little too large for the bodies: friendly, and large enough to measure
 
 Field = NDArray[np.float32]
 
@@ -86,13 +87,13 @@ def _figure(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
     outfit = dress(rng)
     worn = scene.tool == "stethoscope"
     side = float(rng.choice([-1.0, 1.0]))
-    hand = (side * rng.uniform(22, 36), rng.uniform(38, 58))
+    hand = (side * rng.uniform(22, 36), rng.uniform(36, 54))
     pose = Pose(side, None if worn else hand, str(rng.choice(["down", "hip", "behind"])))
     pen = Pen.on(image).at(
-        UNITS / 2 + rng.uniform(-8, 8), 35 + rng.uniform(-5, 5), 0, rng.uniform(0.90, 1.10)
+        UNITS / 2 + rng.uniform(-8, 8), 38 + rng.uniform(-4, 4), 0, rng.uniform(0.92, 1.08)
     )
     figure = pen.at(0, 40, rng.normal(0, 2.5)).at(0, -40)
-    head = figure.at(0, 12, rng.normal(0, 3.5)).at(0, -12)
+    head = figure.at(0, 14, rng.normal(0, 3.5), HEAD).at(0, -14)
     behind(head, person.hair_style, person.hair)
     body(figure, person, outfit, pose)
     draw = TOOLS[scene.label][scene.tool]
@@ -104,7 +105,7 @@ def _figure(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
         return image
     reach(figure, person, outfit, side, hand)
     lean = side * rng.uniform(-30, 45)
-    held = figure.at(*hand, lean, rng.uniform(1.05, 1.30), bool(rng.random() < 0.5))
+    held = figure.at(*hand, lean, rng.uniform(0.92, 1.15), bool(rng.random() < 0.5))
     draw(held.of(Code.TOOLS), rng)
     grip(figure.at(*hand, lean * 0.4, 1.0, side < 0), person)
     return image
@@ -115,7 +116,7 @@ def _place(scene: Scene, rng: np.random.Generator, size: int) -> Field:
     image = Image.new("RGB", (size * 2, size * 2))
     backdrop(Pen.on(image), scene.background, rng)
     small = image.reduce(2).filter(ImageFilter.GaussianBlur(rng.uniform(0.6, 1.3) * size / UNITS))
-    return np.asarray(small, dtype=np.float32) / 255
+    return _unit(small)
 
 
 def _shadowed(place: Field, cover: Field, rng: np.random.Generator) -> Field:
@@ -123,7 +124,8 @@ def _shadowed(place: Field, cover: Field, rng: np.random.Generator) -> Field:
     shift = round(rng.uniform(2, 5) * len(cover) / UNITS)
     fallen = np.roll(cover, (shift, int(rng.choice([-1, 1])) * shift), axis=(0, 1))
     fallen[:shift] = 0
-    return place * (1 - rng.uniform(0.12, 0.30) * _soft(fallen, 4.0))[..., None]
+    depth = np.float32(rng.uniform(0.12, 0.30))
+    return place * (1 - depth * _soft(fallen, 4.0))[..., None]
 
 
 def _modelling(mask: NDArray[np.uint8], rng: np.random.Generator) -> Field:

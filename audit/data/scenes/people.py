@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from audit.data.scenes.canvas import Code, Colour, Pen, darker, lighter, mix
+from audit.data.scenes.canvas import Code, Colour, Pen, darker, lighter, mirrored, mix
 
 SKIN: dict[str, Colour] = {
     "fair": (250, 219, 198),
@@ -142,12 +142,10 @@ class Pose:
 def body(pen: Pen, person: Person, outfit: Outfit, pose: Pose) -> None:
     """Neck, torso and the arms that hold nothing."""
     skin, cloth = pen.of(Code.SKIN), pen.of(Code.CLOTHING)
-    colour = outfit.cloth
     for side in (-pose.side,) if pose.hand else (-1.0, 1.0):
         _idle_arm(pen, person, outfit, pose.idle, side)
     outline = [(-6.5, 17), (-17, 20.5), (-25, 25), (-27.5, 36), (-25.5, 54), (-26.5, 100)]
-    right = [(-x, y) for x, y in reversed(outline)]
-    cloth.blob([*outline, *right], colour)
+    cloth.blob(mirrored(outline), outfit.cloth)
     skin.fill([(-5.4, 6), (5.4, 6), (6.2, 18), (0, 24), (-6.2, 18)], darker(person.skin, 0.10))
     if outfit.kind == "coat":
         _coat(cloth, skin, person, outfit)
@@ -168,12 +166,10 @@ def _coat(cloth: Pen, skin: Pen, person: Person, outfit: Outfit) -> None:
     for side in (-1.0, 1.0):
         collar = [(side * 4.4, 14.5), (side * 7.4, 15), (side * 3.6, 22), (side * 0.8, 23)]
         cloth.fill(collar, lighter(outfit.under, 0.28))
-        lapel = [(side * 6.6, 15), (side * 12, 22), (side * 9.5, 28), (side * 11, 31)]
-        cloth.fill([*lapel, (side * 1.2, 56), (side * 4, 34)], shade)
-        cloth.fill(
-            [(side * 7.2, 16.6), (side * 11, 22.3), (side * 8.3, 28.2), (side * 9.6, 31),
-             (side * 1.6, 54), (side * 5, 34)], lighter(outfit.cloth, 0.35),
-        )  # fmt: skip
+        under = [(side * 6.6, 15), (side * 12, 22), (side * 9.5, 28), (side * 11, 31)]
+        cloth.fill([*under, (side * 1.2, 56), (side * 4, 34)], shade)
+        lapel = [(side * 7.2, 16.6), (side * 11, 22.3), (side * 8.3, 28.2), (side * 9.6, 31)]
+        cloth.fill([*lapel, (side * 1.6, 54), (side * 5, 34)], lighter(outfit.cloth, 0.35))
     cloth.line([(0, 56), (0, 100)], 0.9, outfit.trim)
     for y in (64, 74, 84):
         cloth.ellipse(2.2, y, 1.0, 1.0, darker(outfit.cloth, 0.35))
@@ -195,9 +191,9 @@ def _tunic(cloth: Pen, outfit: Outfit) -> None:
 
 def _pocket(cloth: Pen, outfit: Outfit) -> None:
     x = outfit.pocket * 14.5
-    cloth.fill([(x - 5, 42), (x + 5, 42), (x + 5, 50), (x, 52), (x - 5, 50)], outfit.trim)
-    cloth.fill([(x - 4.3, 43.4), (x + 4.3, 43.4), (x + 4.3, 49.6), (x, 51.2), (x - 4.3, 49.6)],
-               mix(outfit.cloth, outfit.trim, 0.25))  # fmt: skip
+    shape = mirrored([(5, -5), (5, 3.2), (0, 5)])
+    cloth.at(x, 47).fill(shape, outfit.trim)
+    cloth.at(x, 47.4, scale=0.84).fill(shape, mix(outfit.cloth, outfit.trim, 0.25))
 
 
 def _elbow(hand: tuple[float, float], side: float) -> tuple[float, float]:
@@ -216,9 +212,12 @@ def _idle_arm(pen: Pen, person: Person, outfit: Outfit, idle: str, side: float) 
 
 
 def _arm(
-    pen: Pen, person: Person, outfit: Outfit, joints: tuple[tuple[float, float], ...],
+    pen: Pen,
+    person: Person,
+    outfit: Outfit,
+    joints: tuple[tuple[float, float], ...],
     shade: float,
-) -> None:  # fmt: skip
+) -> None:
     """Upper arm, forearm and, where sleeves are short, bare skin below the elbow."""
     shoulder, elbow, hand = joints
     cloth, skin = pen.of(Code.CLOTHING), pen.of(Code.SKIN)
@@ -273,8 +272,8 @@ def face(pen: Pen, person: Person) -> None:
 
 def _outline(person: Person) -> list[tuple[float, float]]:
     jaw = person.jaw
-    half = [(0, -14), (8.6, -11.5), (12, -3.5), (11.4, 4.5), (jaw, 11.2), (jaw * 0.45, 14.6)]
-    return [*half, *((-x, y) for x, y in reversed(half[1:]))]
+    half = [(8.6, -11.5), (12, -3.5), (11.4, 4.5), (jaw, 11.2), (jaw * 0.45, 14.6)]
+    return [(0, -14), *mirrored(half)]
 
 
 def _beard(pen: Pen, person: Person) -> None:
@@ -285,9 +284,8 @@ def _beard(pen: Pen, person: Person) -> None:
     tone = mix(skin, darker(person.hair, 0.2), {"stubble": 0.26}.get(kind, 0.88))
     if kind != "moustache":
         half = [(11.5, 2.8), (11.3, 6), (jaw + 0.2, 11.8), (jaw * 0.45, 15.2)]
-        inner = [(jaw * 0.3, 6.4), (7.4, 6.0), (9.8, 2.4)]
-        outer = [*half, *((-x, y) for x, y in reversed(half))]
-        pen.fill([*outer, *((-x, y) for x, y in reversed(inner)), *inner], tone)
+        inner = [(9.8, 2.4), (7.4, 6.0), (jaw * 0.3, 6.4)]
+        pen.fill([*mirrored(half), *reversed(mirrored(inner))], tone)
     pen.blob([(-5.0, 8.2), (-2.5, 6.2), (0, 6.7), (2.5, 6.2), (5.0, 8.2), (0, 8.0)], tone)
 
 
@@ -310,8 +308,8 @@ def _mouth(pen: Pen, person: Person) -> None:
     lip = (188, 52, 70) if person.lips else mix(person.skin, (150, 60, 58), 0.55)
     if person.smile > 0.72:
         pen.blob([(-3.9, 8.7), (0, 9.3), (3.9, 8.7), (2, 9.4 + depth), (-2, 9.4 + depth)], lip)
-        pen.blob([(-2.9, 9.2), (0, 9.6), (2.9, 9.2), (1.4, 8.8 + depth), (-1.4, 8.8 + depth)],
-                 (253, 250, 246))  # fmt: skip
+        teeth = [(-2.9, 9.2), (0, 9.6), (2.9, 9.2), (1.4, 8.8 + depth), (-1.4, 8.8 + depth)]
+        pen.blob(teeth, (253, 250, 246))
     else:
         width = 1.5 if person.lips else 0.85
         pen.curve([(-3.7, 8.9), (0, 9.1 + depth), (3.7, 8.9)], width, lip)

@@ -18,10 +18,6 @@ _ACCENTS: list[Colour] = [
 ]  # fmt: skip
 
 
-def _box(pen: Pen, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-    pen.fill([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
-
-
 def _accent(rng: np.random.Generator) -> Colour:
     return _ACCENTS[int(rng.integers(len(_ACCENTS)))]
 
@@ -29,9 +25,9 @@ def _accent(rng: np.random.Generator) -> Colour:
 def _room(pen: Pen, rng: np.random.Generator, wall: Colour) -> float:
     """Wall, skirting and floor; returns the height of the floor line."""
     floor = rng.uniform(82, 96)
-    _box(pen, 0, 0, UNITS, UNITS, wall)
-    _box(pen, 0, floor, UNITS, UNITS, darker(mix(wall, _accent(rng), 0.35), 0.15))
-    _box(pen, 0, floor - 3, UNITS, floor, lighter(wall, 0.45))
+    pen.box(0, 0, UNITS, UNITS, wall)
+    pen.box(0, floor, UNITS, UNITS, darker(mix(wall, _accent(rng), 0.35), 0.15))
+    pen.box(0, floor - 3, UNITS, floor, lighter(wall, 0.45))
     return float(floor)
 
 
@@ -40,8 +36,8 @@ def plain(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
     _room(pen, rng, wall)
     if rng.random() < 0.6:
         height = rng.uniform(40, 64)
-        _box(pen, 0, height, UNITS, 79, mix(wall, _accent(rng), 0.30))
-        _box(pen, 0, height - 1.6, UNITS, height, lighter(wall, 0.5))
+        pen.box(0, height, UNITS, 79, mix(wall, _accent(rng), 0.30))
+        pen.box(0, height - 1.6, UNITS, height, lighter(wall, 0.5))
 
 
 def ward(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
@@ -49,14 +45,13 @@ def ward(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
     _room(pen, rng, wall)
     cloth = mix(_accent(rng), (255, 255, 255), 0.35)
     left = rng.choice([0.0, 62.0]) + rng.uniform(-6, 6)
-    _box(pen, 0, 9, UNITS, 10.6, (150, 156, 162))
+    pen.box(0, 9, UNITS, 10.6, (150, 156, 162))
     for index in range(9):
         x = left + index * 5.6
-        _box(pen, x, 10, x + 5.8, 84, darker(cloth, 0.14) if index % 2 else cloth)
+        pen.box(x, 10, x + 5.8, 84, darker(cloth, 0.14) if index % 2 else cloth)
     bed = rng.uniform(64, 74)
-    pen.blob([(-20, bed + 14), (-20, bed - 1), (30, bed - 2), (130, bed - 1), (130, bed + 14)],
-             (246, 247, 248))  # fmt: skip
-    _box(pen, 0, bed + 7, UNITS, bed + 16, mix(_accent(rng), (255, 255, 255), 0.4))
+    pen.at(0, bed).blob([(-20, 14), (-20, -1), (30, -2), (130, -1), (130, 14)], (246, 247, 248))
+    pen.box(0, bed + 7, UNITS, bed + 16, mix(_accent(rng), (255, 255, 255), 0.4))
     pillow = 14 if left > 30 else 96
     pen.ellipse(pillow, bed - 3, 13, 6.0, (252, 252, 252))
 
@@ -64,11 +59,11 @@ def ward(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
 def corridor(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
     """Walls that run to a vanishing point, with doors and lamps."""
     x, y = rng.uniform(38, 74), rng.uniform(34, 48)
-    _box(pen, 0, 0, UNITS, UNITS, wall)
+    pen.box(0, 0, UNITS, UNITS, wall)
     pen.fill([(0, 0), (UNITS, 0), (x, y)], lighter(wall, 0.45))
     pen.fill([(0, UNITS), (UNITS, UNITS), (x, y)], darker(mix(wall, _accent(rng), 0.3), 0.22))
     pen.fill([(0, 0), (0, UNITS), (x, y)], darker(wall, 0.08))
-    _box(pen, x - 9, y - 9, x + 9, y + 9, lighter(wall, 0.6))
+    pen.box(x - 9, y - 9, x + 9, y + 9, lighter(wall, 0.6))
     door = _accent(rng)
 
     def along(side: float, depth: float, height: float) -> tuple[float, float]:
@@ -80,8 +75,8 @@ def corridor(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
             corners = [along(side, near, 20), along(side, far, 20)]
             pen.fill([*corners, along(side, far, 106), along(side, near, 106)], door)
             corners = [along(side, near + 0.04, 30), along(side, far - 0.04, 30)]
-            pen.fill([*corners, along(side, far - 0.04, 54), along(side, near + 0.04, 54)],
-                     lighter(door, 0.5))  # fmt: skip
+            corners += [along(side, far - 0.04, 54), along(side, near + 0.04, 54)]
+            pen.fill(corners, lighter(door, 0.5))
     for depth in (0.15, 0.5):
         lamp = [(x + (v - x) * (1 - depth), y * depth) for v in (44, 68)]
         tip = [(x + (v - x) * (0.82 - depth), y * (depth + 0.18)) for v in (68, 44)]
@@ -94,9 +89,9 @@ def window(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
     left, top = rng.uniform(4, 34), rng.uniform(5, 12)
     right, bottom = left + rng.uniform(56, 72), rng.uniform(54, 64)
     sky = mix((150, 200, 234), (248, 214, 178), rng.uniform(0, 0.9))
-    _box(pen, left - 3, top - 3, right + 3, bottom + 3, lighter(wall, 0.7))
-    _box(pen, left, top, right, bottom, sky)
-    _box(pen, left, top, right, mix_height(top, bottom, 0.4), darker(sky, 0.06))
+    pen.box(left - 3, top - 3, right + 3, bottom + 3, lighter(wall, 0.7))
+    pen.box(left, top, right, bottom, sky)
+    pen.box(left, top, right, top + (bottom - top) * 0.4, darker(sky, 0.06))
     for _ in range(3):
         cx, cy = rng.uniform(left + 9, right - 9), rng.uniform(top + 6, top + 20)
         pen.ellipse(cx, cy, 8, 2.6, lighter(sky, 0.65))
@@ -107,21 +102,16 @@ def window(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
         cx, size = rng.uniform(left + 6, right - 6), rng.uniform(3.5, 6)
         pen.ellipse(cx, bottom - size, size, size, darker(green, 0.22))
     middle = (left + right) / 2
-    _box(pen, middle - 1.2, top, middle + 1.2, bottom, lighter(wall, 0.7))
-    _box(pen, left - 5, bottom + 2.5, right + 5, bottom + 6, lighter(wall, 0.8))
-
-
-def mix_height(top: float, bottom: float, part: float) -> float:
-    """A height between two."""
-    return top + (bottom - top) * part
+    pen.box(middle - 1.2, top, middle + 1.2, bottom, lighter(wall, 0.7))
+    pen.box(left - 5, bottom + 2.5, right + 5, bottom + 6, lighter(wall, 0.8))
 
 
 def plants(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
     """Potted plants at both sides and a picture on the wall."""
     floor = _room(pen, rng, wall)
     frame = rng.uniform(10, 78)
-    _box(pen, frame, 10, frame + 24, 34, darker(_accent(rng), 0.3))
-    _box(pen, frame + 1.6, 11.6, frame + 22.4, 32.4, lighter(_accent(rng), 0.6))
+    pen.box(frame, 10, frame + 24, 34, darker(_accent(rng), 0.3))
+    pen.box(frame + 1.6, 11.6, frame + 22.4, 32.4, lighter(_accent(rng), 0.6))
     pen.ellipse(frame + 12, 24, 6, 5, _accent(rng))
     for x in (rng.uniform(4, 16), rng.uniform(96, 108)):
         leaf = mix((70, 132, 84), _accent(rng), rng.uniform(0, 0.3))
@@ -133,7 +123,7 @@ def plants(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
             branch.blob([(0, 0), (-3.8, -length * 0.6), (0, -length), (3.8, -length * 0.6)], tone)
         pot = _accent(rng)
         pen.fill([(x - 9, base), (x + 9, base), (x + 6.5, base + 17), (x - 6.5, base + 17)], pot)
-        _box(pen, x - 10, base - 1, x + 10, base + 3, lighter(pot, 0.2))
+        pen.box(x - 10, base - 1, x + 10, base + 3, lighter(pot, 0.2))
 
 
 def shelf(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
@@ -141,15 +131,15 @@ def shelf(pen: Pen, rng: np.random.Generator, wall: Colour) -> None:
     _room(pen, rng, wall)
     wood = mix((168, 126, 88), wall, rng.uniform(0, 0.6))
     for bottom in (26.0, 54.0, 82.0):
-        _box(pen, 0, bottom, UNITS, bottom + 2.4, wood)
+        pen.box(0, bottom, UNITS, bottom + 2.4, wood)
         x = rng.uniform(0, 6)
         while x < UNITS:
             width, height = rng.uniform(3, 9), rng.uniform(10, 19)
             colour = mix(_accent(rng), wall, rng.uniform(0.1, 0.5))
             if rng.random() < 0.8:
-                _box(pen, x, bottom - height, x + width, bottom, colour)
-                _box(pen, x, bottom - height * 0.75, x + width, bottom - height * 0.6,
-                     lighter(colour, 0.45))  # fmt: skip
+                pen.box(x, bottom - height, x + width, bottom, colour)
+                band = bottom - height * 0.75
+                pen.box(x, band, x + width, band + height * 0.15, lighter(colour, 0.45))
             x += width + rng.uniform(0.4, 3.0)
 
 

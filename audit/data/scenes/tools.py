@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from audit.data.scenes.canvas import Colour, Pen, darker, lighter, mix
+from audit.data.scenes.canvas import Colour, Pen, darker, lighter, mirrored, mix
 
 Draw = Callable[[Pen, np.random.Generator], None]
 
@@ -34,10 +34,6 @@ def _rod(pen: Pen, bottom: float, top: float, half: float, colour: Colour) -> No
     pen.limb((0, bottom), (0, top), (half, half), darker(colour, 0.35))
     pen.limb((-half * 0.18, bottom), (-half * 0.18, top), (half * 0.75, half * 0.75), colour)
     pen.line([(-half * 0.4, bottom), (-half * 0.4, top)], half * 0.35, lighter(colour, 0.45))
-
-
-def _box(pen: Pen, left: float, top: float, right: float, bottom: float, colour: Colour) -> None:
-    pen.fill([(left, top), (right, top), (right, bottom), (left, bottom)], colour)
 
 
 def stethoscope(pen: Pen, rng: np.random.Generator) -> None:
@@ -76,7 +72,7 @@ def hammer(pen: Pen, rng: np.random.Generator) -> None:
 
 def otoscope(pen: Pen, rng: np.random.Generator) -> None:
     """Otoscope: a thick handle, a round head and a cone to look through."""
-    grip, steel = _pick(rng, _DARK), _pick(rng, _STEEL)
+    grip, steel = _pick(rng, _ANY), _pick(rng, _STEEL)
     _rod(pen, 10, -7, 3.3, grip)
     _rod(pen, -8, -13, 2.4, steel)
     pen.fill([(-1, -22), (-1, -12), (-15, -15.6), (-15, -18.2)], darker(grip, 0.3))
@@ -91,8 +87,8 @@ def film(pen: Pen, rng: np.random.Generator) -> None:
     """X-ray film: a dark sheet with ribs."""
     sheet = mix((22, 30, 50), _pick(rng, _DARK), rng.uniform(0.0, 0.5))
     bone = mix(sheet, (226, 236, 244), 0.72)
-    _box(pen, -10.5, -23, 10.5, 3, darker(sheet, 0.4))
-    _box(pen, -9.7, -22.2, 9.7, 2.2, sheet)
+    pen.box(-10.5, -23, 10.5, 3, darker(sheet, 0.4))
+    pen.box(-9.7, -22.2, 9.7, 2.2, sheet)
     pen.ellipse(-4.6, -10, 3.9, 8.6, darker(sheet, 0.45))
     pen.ellipse(4.6, -10, 3.9, 8.6, darker(sheet, 0.45))
     pen.line([(0, -20.5), (0, 0.5)], 1.9, bone)
@@ -105,17 +101,17 @@ def syringe(pen: Pen, rng: np.random.Generator) -> None:
     """Syringe: a barrel half full, plunger below, needle above."""
     fluid, steel = lighter(_pick(rng, _BRIGHT), 0.25), _pick(rng, _STEEL)
     pen.line([(0, -14), (0, -25)], 1.1, darker(steel, 0.4))
-    _box(pen, -1.7, -16.5, 1.7, -12.5, darker(fluid, 0.35))
-    _box(pen, -4.2, -13.2, 4.2, 4.0, darker(steel, 0.45))
-    _box(pen, -3.3, -12.4, 3.3, 3.4, lighter(steel, 0.65))
+    pen.box(-1.7, -16.5, 1.7, -12.5, darker(fluid, 0.35))
+    pen.box(-4.2, -13.2, 4.2, 4.0, darker(steel, 0.45))
+    pen.box(-3.3, -12.4, 3.3, 3.4, lighter(steel, 0.65))
     level = rng.uniform(-7, -1)
-    _box(pen, -3.3, -12.4, 3.3, level, fluid)
-    _box(pen, -3.3, level, 3.3, level + 1.8, darker(steel, 0.7))
+    pen.box(-3.3, -12.4, 3.3, level, fluid)
+    pen.box(-3.3, level, 3.3, level + 1.8, darker(steel, 0.7))
     for y in np.arange(-10.5, 2.5, 2.6):
         pen.line([(1.2, y), (3.0, y)], 0.6, darker(steel, 0.6))
-    _box(pen, -7.4, 3.4, 7.4, 5.4, darker(steel, 0.35))
-    _box(pen, -1.2, 5.4, 1.2, 12, steel)
-    _box(pen, -4.6, 11, 4.6, 13, darker(steel, 0.35))
+    pen.box(-7.4, 3.4, 7.4, 5.4, darker(steel, 0.35))
+    pen.box(-1.2, 5.4, 1.2, 12, steel)
+    pen.box(-4.6, 11, 4.6, 13, darker(steel, 0.35))
 
 
 def thermometer(pen: Pen, rng: np.random.Generator) -> None:
@@ -128,8 +124,8 @@ def thermometer(pen: Pen, rng: np.random.Generator) -> None:
     pen.blob(shape * (1.16, 1.04), edge)
     pen.blob(shape, body)
     pen.blob([(-3.4, -12), (-2.8, -17), (2.8, -17), (3.4, -12), (0, -11.4)], tip)
-    _box(pen, -3.2, -9.8, 3.2, -3.4, edge)
-    _box(pen, -2.5, -9.1, 2.5, -4.1, (186, 212, 172))
+    pen.box(-3.2, -9.8, 3.2, -3.4, edge)
+    pen.box(-2.5, -9.1, 2.5, -4.1, (186, 212, 172))
     pen.line([(-1.4, -6.6), (rng.uniform(0, 1.5), -6.6)], 1.3, (52, 66, 54))
     pen.ellipse(0, 7.4, 1.5, 1.5, tip)
 
@@ -138,14 +134,14 @@ def clipboard(pen: Pen, rng: np.random.Generator) -> None:
     """Clipboard: a sheet with lines on a board, under a clip."""
     board = mix(_pick(rng, _BRIGHT), (150, 104, 66), rng.uniform(0.3, 1.0))
     sheet, steel = _pick(rng, _SHEET), _pick(rng, _STEEL)
-    _box(pen, -10.5, -23, 10.5, 3.4, darker(board, 0.35))
-    _box(pen, -9.8, -22.3, 9.8, 2.6, board)
-    _box(pen, -8.2, -20.0, 8.2, 1.2, sheet)
+    pen.box(-10.5, -23, 10.5, 3.4, darker(board, 0.35))
+    pen.box(-9.8, -22.3, 9.8, 2.6, board)
+    pen.box(-8.2, -20.0, 8.2, 1.2, sheet)
     ink = mix(sheet, _pick(rng, _BRIGHT), 0.7)
     for y in np.arange(-16.0, -1.0, 2.9):
         pen.line([(-6.2, y), (rng.uniform(0.5, 6.2), y)], 0.95, ink)
-    _box(pen, -4.6, -24.6, 4.6, -20.4, darker(steel, 0.4))
-    _box(pen, -3.8, -24.0, 3.8, -21.2, steel)
+    pen.box(-4.6, -24.6, 4.6, -20.4, darker(steel, 0.4))
+    pen.box(-3.8, -24.0, 3.8, -21.2, steel)
 
 
 def drip(pen: Pen, rng: np.random.Generator) -> None:
@@ -154,14 +150,12 @@ def drip(pen: Pen, rng: np.random.Generator) -> None:
     rim = darker(mix(fluid, (150, 170, 186), 0.6), 0.35)
     level = rng.uniform(-15, -9)
     pen.curve([(0, 3), (1.5, 8), (-3, 12), (-1, 18)], 1.7, darker(fluid, 0.35))
-    outline = np.array([(-7, -22), (7, -22), (8.4, -12), (7.4, -1), (2, 3), (-2, 3), (-7.4, -1),
-                        (-8.4, -12)])  # fmt: skip
+    outline = np.array(mirrored([(7, -22), (8.4, -12), (7.4, -1), (2, 3)]))
     pen.blob(outline * 1.08 + (0, 0.6), rim)
     pen.blob(outline, lighter(fluid, 0.72))
-    pen.blob([(-7.6, level), (0, level + 0.6), (7.6, level), (7, -1.4), (2, 2), (-2, 2), (-7, -1.4)],
-             fluid)  # fmt: skip
+    pen.blob([(0, level + 0.6), *mirrored([(7.6, level), (7, -1.4), (2, 2)])], fluid)
     pen.ellipse(0, -20.4, 1.7, 1.2, rim)
-    _box(pen, -4.4, -13.6, 4.4, -5.0, (248, 248, 246))
+    pen.box(-4.4, -13.6, 4.4, -5.0, (248, 248, 246))
     for y in (-11.6, -9.2, -6.8):
         pen.line([(-3.2, y), (2.6, y)], 0.8, darker(fluid, 0.45))
 

@@ -8,8 +8,7 @@ import os
 from pathlib import Path
 
 from audit.config import Columns, Data
-from audit.data.scenes import generate
-from audit.data.scenes.generate import _VERSION as VERSION
+from audit.data import scenes
 from audit.data.sources import manifest
 from audit.data.sources.base import Manifest, Progress, source
 
@@ -21,7 +20,7 @@ def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
     Training rows default to the split ``train``, audited rows to ``test``.
     """
     folder = (data.root or cache_folder()) / _digest(data)
-    generate(folder, data.scenes, workers=workers, progress=progress)
+    scenes.generate(folder, data.scenes, workers=workers, progress=progress)
     filled = data.model_copy(
         update={
             "root": folder,
@@ -40,5 +39,8 @@ def cache_folder() -> Path:
 
 
 def _digest(data: Data) -> str:
-    settings = json.dumps([VERSION, data.scenes.model_dump(mode="json")], sort_keys=True)
-    return "scenes-" + hashlib.sha256(settings.encode()).hexdigest()[:16]
+    """Digest of the settings and of the drawing code, so that cached scenes are never stale."""
+    digest = hashlib.sha256(json.dumps(data.scenes.model_dump(), sort_keys=True).encode())
+    for code in sorted(Path(scenes.__file__).parent.glob("*.py")):
+        digest.update(code.read_bytes())
+    return "scenes-" + digest.hexdigest()[:16]

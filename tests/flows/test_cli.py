@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from audit.gate import EXIT_CODES, Verdict
+from audit.runs.files import write_text
+from audit.runs.folder import Run
+from audit.runs.record import seal
+from tests.flows.conftest import Command
+from tests.tiny import CONFIG, write_tiny
+
+COUNTS = {
+    "PASS": {"CLEARED": 1},
+    "FAIL": {"CONFIRMED": 1},
+    "ERROR": {"ERROR": 1},
+    "INCONCLUSIVE": {"INCONCLUSIVE": 1},
+}
+
+
+@pytest.mark.parametrize("outcome", sorted(EXIT_CODES))
+def test_gate_exits_with_the_code_of_the_verdict(
+    finished: Path, cuecheck: Command, tmp_path: Path, outcome: str
+) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished, run.folder, ignore=shutil.ignore_patterns("shards", "stages"))
+    counts = dict.fromkeys(("CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED"), 0)
+    verdict = Verdict(outcome, "As planted.", counts | COUNTS[outcome])  # type: ignore[arg-type]
+    write_text(run.verdict, verdict.to_json())
+    assert cuecheck("gate", run.folder).returncode == 2  # altered after it was sealed
+    seal(run)
+    done = cuecheck("gate", run.folder)
+    assert done.returncode == EXIT_CODES[verdict.verdict]
+    assert outcome in done.stdout
+
+
+def _without(name: str) -> Callable[[Path], None]:
+    return lambda run: (run / name).unlink()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "expected"),
+    [
+        (_without("verdict.json"), "verdict.json: missing from the run"),
+        (_without("record.json"), "not a finished run"),
+        (_without("evidence.parquet"), "evidence.parquet: missing from the run"),
+        (lambda run: (run / "verdict.json").write_text("{}"), "altered"),
+        (lambda run: (run / "findings.json").write_text("{}"), "altered"),
+        (lambda run: (run / "record.json").write_text("{"), "not readable as JSON"),
+        (shutil.rmtree, "not a finished run"),
+    ],
+)
+def test_gate_fails_closed(
+    finished: Path, cuecheck: Command, tmp_path: Path, spoil: Callable[[Path], None], expected: str
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(finished, run, ignore=shutil.ignore_patterns("shards", "stages"))
+    spoil(run)
+    done = cuecheck("gate", run)
+    assert done.returncode == 2
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def _manifest(change: Callable[[str], str]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        path = folder / "manifest.csv"
+        path.write_text(change(path.read_text()))
+
+    return spoil
+
+
+def _config(old: str, new: str) -> Callable[[Path], None]:
+    assert old in CONFIG
+
+    def spoil(folder: Path) -> None:
+        (folder / "audit.yaml").write_text(CONFIG.replace(old, new))
+
+    return spoil
+
+
+BAD_INPUTS = {
+    "no config": (lambda f: (f / "audit.yaml").unlink(), "no such file"),
+    "not yaml": (_config("name: tiny", "name: [tiny"), "audit.yaml:"),
+    "unknown key": (_config("name: tiny", "nmae: tiny"), "unknown key"),
+    "no manifest": (lambda f: (f / "manifest.csv").unlink(), "manifest"),
+    "empty manifest": (_manifest(lambda text: ""), "manifest"),
+    "no such column": (_config("attributes: [background]", "attributes: [sex]"), "sex"),
+    "no such filter": (_config("audit: {split: test}", "audit: {fold: 1}"), "fold"),
+    "nothing to audit": (_config("audit: {split: test}", "audit: {split: none}"), "none"),
+    "train is audit": (_config("audit: {split: test}", "audit: {split: train}"), "both"),
+    "unknown labels": (_config("classes: [square, disc]", "classes: [square, ring]"), "label"),
+    "all masks missing": (lambda f: shutil.rmtree(f / "masks"), "missing mask"),
+    "all pictures missing": (lambda f: shutil.rmtree(f / "images"), "missing image"),
+    "no such architecture": (_config("arguments: {width: 8}", "architecture: resnet19"), "resnet19"),
+    "bad argument": (_config("arguments: {width: 8}", "arguments: {widht: 8}"), "widht"),
+    "no such module": (_config("arguments: {width: 8}", "architecture: 'nowhere:make'"), "nowhere"),
+    "no checkpoint": (_config("arguments: {width: 8}", "checkpoint: no.safetensors"), "no.safetensors"),
+    "no such layer": (_config("policy:", "explain: {layer: layer9}\npolicy:"), "layer9"),
+    "no such device": (_config("device: cpu", "device: tpu"), "tpu"),
+    "no such match": (_config("match: [label]", "match: [job]"), "job"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", BAD_INPUTS)
+def test_bad_input_is_one_line_and_exit_2(name: str, cuecheck: Command, tmp_path: Path) -> None:
+    spoil, expected = BAD_INPUTS[name]
+    write_tiny(tmp_path)
+    spoil(tmp_path)
+    done = cuecheck("run", "audit.yaml", "--no-prefect", "-q", "--out", "run", cwd=tmp_path)
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "Traceback" not in done.stderr + done.stdout
+
+
+def test_bad_input_through_prefect_is_one_line_too(cuecheck: Command, tmp_path: Path) -> None:
+    write_tiny(tmp_path)
+    shutil.rmtree(tmp_path / "masks")
+    done = cuecheck("run", "audit.yaml", "-q", cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_validate_tells_what_the_audit_will_do(tiny: Path, cuecheck: Command) -> None:
+    done = cuecheck("validate", tiny)
+    assert done.returncode == 0, done.stderr
+    for expected in ("32 audit", "sky by removal", "features", "square x dark", "object (core)"):
+        assert expected in done.stdout
+    found = json.loads(cuecheck("validate", tiny, "--json").stdout)
+    assert sum(cell["samples"] for cell in found["cells"] if " x " not in cell["cell"]) == 32
+
+
+def test_init_writes_a_configuration_that_loads(cuecheck: Command, tmp_path: Path) -> None:
+    write_tiny(tmp_path / "data")
+    (tmp_path / "data" / "audit.yaml").unlink()
+    assert cuecheck("init", "data", cwd=tmp_path).returncode == 0
+    done = cuecheck("validate", "audit.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "# " in (tmp_path / "audit.yaml").read_text()
+    again = cuecheck("init", "data", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "exists already" in again.stderr
+
+
+def test_init_knows_class_folders(cuecheck: Command, tmp_path: Path) -> None:
+    write_tiny(tmp_path / "made")
+    for split in ("train", "test"):
+        for label in ("square", "disc"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+    for picture in (tmp_path / "made" / "images").iterdir():
+        split, label = picture.name.split("-")[:2]
+        shutil.copy(picture, tmp_path / "data" / split / label)
+    assert cuecheck("init", "data", cwd=tmp_path).returncode == 0
+    assert "source: folder" in (tmp_path / "audit.yaml").read_text()
+
+
+def test_init_of_an_empty_folder_says_what_it_looked_for(cuecheck: Command, tmp_path: Path) -> None:
+    done = cuecheck("init", ".", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "neither a manifest" in done.stderr
+
+
+def test_schema_and_help(cuecheck: Command) -> None:
+    assert "properties" in json.loads(cuecheck("schema").stdout)
+    for command in ("run", "demo", "gate", "report", "validate", "init", "schedule"):
+        done = cuecheck(command, "--help")
+        assert done.returncode == 0
+        assert "Usage" in done.stdout
+
+
+def test_internal_error_is_told_as_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from flows import cli
+
+    def broken() -> None:
+        raise ZeroDivisionError("by design")
+
+    monkeypatch.setattr(cli, "app", broken)
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 3
+    assert "internal error" in capsys.readouterr().err

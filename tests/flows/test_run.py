@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from audit import steps
+from audit.config import load_config
+from audit.errors import DataError
+from audit.runs.folder import start_or_resume
+from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, read_table
+from flows.direct import run_directly
+from tests.flows.conftest import Command
+from tests.flows.tables import assert_same_tables
+from tests.tiny import write_tiny
+
+FILES = {
+    "config.yaml", "provenance.json", "samples.parquet", "attention.parquet",
+    "interventions.parquet", "evidence.parquet", "findings.json", "verdict.json", "report.html",
+    "summary.md", "junit.xml", "maps.parquet", "record.json",
+}  # fmt: skip
+
+
+def test_run_folder_holds_everything(finished: Path) -> None:
+    assert {path.name for path in finished.iterdir()} >= FILES
+    assert not list(finished.rglob("*.tmp"))
+    samples = read_table(finished / "samples.parquet", SAMPLES)
+    audited = samples[samples["part"] == "audit"]
+    assert len(audited) == 32
+    assert audited[["prediction", "score", "margin", "true_margin"]].notna().all(axis=None)
+    attention = read_table(finished / "attention.parquet", ATTENTION)
+    assert len(attention) == 32 * 2 * 2 * 2  # methods, explained classes, regions
+    interventions = read_table(finished / "interventions.parquet", INTERVENTIONS)
+    arms = interventions.groupby(["test", "fill", "arm"], observed=True).size()
+    assert arms["removal"].to_dict() == {
+        (fill, arm): 32 for fill in ("blur", "local-mean") for arm in ("act", "placebo")
+    }
+    assert arms["swap"].to_dict() == {("donor", "act"): 32, ("donor", "placebo"): 32}
+
+
+def test_untouched_picture_and_its_interventions_share_the_margin_before(finished: Path) -> None:
+    samples = read_table(finished / "samples.parquet", SAMPLES).set_index("sample_id")
+    interventions = read_table(finished / "interventions.parquet", INTERVENTIONS)
+    expected = samples.loc[interventions["sample_id"], "margin"].to_numpy()
+    assert (interventions["margin_before"].to_numpy() == expected).all()
+
+
+def test_through_prefect_the_tables_are_the_same(
+    tiny: Path, finished: Path, cuecheck: Command, tmp_path: Path
+) -> None:
+    done = cuecheck("run", tiny, "--out", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
+    assert_same_tables(finished, tmp_path / "run")
+
+
+def test_seed_decides(tiny: Path, finished: Path, tmp_path: Path) -> None:
+    config = load_config(tiny, {"seed": "1"})
+    run = start_or_resume(config, tmp_path / "run")
+    run_directly(run)
+    with pytest.raises(AssertionError):
+        assert_same_tables(finished, run.folder)
+
+
+def test_interrupted_in_the_middle_it_goes_on_and_recomputes_nothing(
+    tiny: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_or_resume(load_config(tiny), tmp_path / "run")
+    whole, calls = steps.measure_shard, []
+
+    def interrupted(*arguments: object) -> object:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return whole(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(steps, "measure_shard", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_directly(run)
+    assert not run.verdict.exists()
+    kept = {path: path.stat().st_mtime_ns for path in run.shards.rglob("*.parquet")}
+    assert len({path.parent for path in kept}) == 2
+    run_directly(run)
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    assert len(calls) == 3 + 2  # shards 2 and 3 of 4
+    assert_same_tables(finished, run.folder)
+
+
+@pytest.mark.parametrize("stage", ["stages", "model", "shards", "pictures"])
+def test_killed_in_any_stage_the_next_start_finishes(
+    tiny: Path, finished: Path, tmp_path: Path, environment: Mapping[str, str], stage: str
+) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "flows", "run", str(tiny), "--no-prefect", "--out", str(out)]
+    process = subprocess.Popen(command, env=dict(environment), stderr=subprocess.DEVNULL)
+    while process.poll() is None and not any((out / stage).glob("*")):
+        time.sleep(0.002)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (out / "record.json").exists()
+    run_directly(start_or_resume(load_config(tiny), out))
+    assert_same_tables(finished, out)
+
+
+def test_finished_run_is_not_run_again(tiny: Path, finished: Path) -> None:
+    before = (finished / "record.json").stat().st_mtime_ns
+    run_directly(start_or_resume(load_config(tiny), finished))
+    assert (finished / "record.json").stat().st_mtime_ns == before
+
+
+def test_data_that_changed_under_a_started_run_stop_it(tmp_path: Path) -> None:
+    config = load_config(write_tiny(tmp_path / "data"))
+    run = start_or_resume(config, tmp_path / "run")
+    steps.prepare(run)
+    manifest = tmp_path / "data" / "manifest.csv"
+    manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(DataError, match="changed since the run was started"):
+        run_directly(run)
+
+
+def test_bad_samples_are_counted_and_the_rest_is_audited(tmp_path: Path) -> None:
+    path = write_tiny(tmp_path / "data")
+    (tmp_path / "data/images/test-disc-dark-0.png").write_bytes(b"no picture")
+    config = load_config(path, {"data.max_bad_fraction": "0.05"})
+    run = start_or_resume(config, tmp_path / "run")
+    run_directly(run)
+    samples = read_table(run.table("samples"), SAMPLES).set_index("sample_id")
+    assert samples.loc["test-disc-dark-0", "status"] == "quarantined"
+    assert samples.loc["test-disc-dark-0", "reason"]
+    assert (samples["status"] == "ok").sum() == len(samples) - 1
+    assert "test-disc-dark-0" in run.report.read_text()
+
+
+def test_gate_and_report_need_neither_data_nor_model(
+    finished: Path, cuecheck: Command, tmp_path: Path
+) -> None:
+    import shutil
+
+    copy = tmp_path / "elsewhere"
+    shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("model", "shards", "stages"))
+    config = (copy / "config.yaml").read_text()
+    assert str(finished.parent) not in config  # the data lie elsewhere
+    assert cuecheck("report", copy).returncode == 0
+    assert cuecheck("gate", copy).returncode == cuecheck("gate", finished).returncode
+
+
+def test_json_of_a_run_is_json(tiny: Path, finished: Path, cuecheck: Command) -> None:
+    done = cuecheck("run", tiny, "--no-prefect", "--json", "--out", finished)
+    summary = json.loads(done.stdout)
+    assert summary["verdict"] == json.loads((finished / "verdict.json").read_text())["verdict"]
+    assert Path(summary["report"]).is_file()

@@ -568,7 +568,8 @@ def _schema_child(node: dict[str, Any], step: int | str, schema: dict[str, Any])
     if found is None:
         return node
     options = [option for option in found.get("anyOf", []) if "$ref" in option]
-    return options[0] if options else found
+    child: dict[str, Any] = options[0] if options else found
+    return child
 
 
 def json_schema() -> dict[str, Any]:

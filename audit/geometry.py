@@ -109,8 +109,9 @@ def area_weights(pixels: int, start: float, stop: float, bins: int) -> npt.NDArr
     pixel = np.arange(pixels)
     upper = np.minimum(edges[1:, None], pixel + 1)
     lower = np.maximum(edges[:-1, None], pixel)
-    weights = np.clip(upper - lower, 0, None) / ((stop - start) / bins)
-    return weights.astype(np.float32)
+    covered = np.clip(upper - lower, 0, None) / ((stop - start) / bins)
+    weights: npt.NDArray[np.float32] = covered.astype(np.float32)
+    return weights
 
 
 def _grid_weights(pixels: int, cells: int) -> Tensor:

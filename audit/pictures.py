@@ -152,7 +152,7 @@ def _drawn_batch(
     pixels = batch.images.permute(0, 2, 3, 1).cpu().numpy()
     masks = (covered(batch) >= 0.5).cpu().numpy()
     names = context.config.regions.names
-    for i, row in rows.iterrows():
+    for i, (_, row) in enumerate(rows.iterrows()):
         stem = f"{first + i:04d}"
         _save(folder / f"{stem}-original.webp", pixels[i])
         for k, explained in enumerate(EXPLAINED):
@@ -230,7 +230,8 @@ def guided_picture(guided: npt.NDArray[np.float32]) -> Picture:
     """Guided Grad-CAM ``[3, h, w]`` around mid grey, scaled by its 99.5th percentile."""
     scale = float(np.quantile(np.abs(guided), 0.995)) or 1.0
     scaled = np.clip(0.5 + guided / (2 * scale), 0, 1)
-    return (255 * scaled).round().astype(np.uint8).transpose(1, 2, 0)
+    picture: Picture = (255 * scaled).round().astype(np.uint8).transpose(1, 2, 0)
+    return picture
 
 
 def outline_path(mask: npt.NDArray[np.bool_]) -> str:

@@ -201,7 +201,8 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
     missing = sorted(set(wanted) - set(arrow.column_names))
     if missing:
         raise RunError(f"{path}: column(s) missing: {', '.join(missing)}")
-    return arrow.to_pandas()
+    frame: pd.DataFrame = arrow.to_pandas()
+    return frame
 
 
 def empty(table: Table, attributes: Sequence[str] = ()) -> pd.DataFrame:

@@ -36,7 +36,7 @@ def serve(config: Audit, cron: str) -> None:
 
 def _deployment(config: Audit, cron: str) -> RunnerDeployment:
     try:
-        deployment: RunnerDeployment = audit_flow.to_deployment(
+        deployment = audit_flow.to_deployment(
             name=config.name,
             cron=cron,
             parameters={"config": config.model_dump(mode="json")},
@@ -46,6 +46,7 @@ def _deployment(config: Audit, cron: str) -> RunnerDeployment:
     except (ValueError, PrefectException) as error:
         reason = str(error).splitlines()[-1].strip()
         raise ConfigError(f'--cron "{cron}": {reason}; write e.g. "0 3 * * 1"') from error
+    assert isinstance(deployment, RunnerDeployment)  # a coroutine only inside an event loop
     return deployment
 
 

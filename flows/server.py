@@ -29,8 +29,10 @@ def local_server() -> Iterator[str]:
     """
     port = _free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "prefect", "server", "start"]
-        + ["--host", LOOPBACK, "--port", str(port), "--no-ui"],
+        [
+            *(sys.executable, "-m", "prefect", "server", "start"),
+            *("--host", LOOPBACK, "--port", str(port), "--no-ui"),
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ,

@@ -243,9 +243,15 @@ class Input(Section):
     resize: Literal["stretch", "crop"] = Field(
         "stretch", description="stretch: to the size; crop: shorter side to shorter_side, centred"
     )
-    shorter_side: int | None = Field(None, ge=1, description="for crop; default: the size's")
+    shorter_side: int | None = Field(None, ge=1, description="for crop; default: the larger of size")
     mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="of pixels in 0..1")
-    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="of pixels in 0..1")
+    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="likewise")
+
+    @model_validator(mode="after")
+    def _crop_fits(self) -> Input:
+        if self.shorter_side is not None and self.shorter_side < max(self.size):
+            raise ValueError(f"shorter_side must be at least {max(self.size)}, to cut the size out")
+        return self
 
 
 class Model(Section):

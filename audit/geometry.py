@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
+from scipy import sparse
 from torch import Tensor
 
 from audit.config import Input
@@ -54,10 +55,8 @@ def view_of(source: Size, config: Input) -> View:
     height, width = source
     if config.resize == "stretch":
         return View(source, (0.0, 0.0, float(height), float(width)), config.size)
-    shorter = config.shorter_side or min(config.size)
-    scale = min(height, width) / shorter
-    visible_height = min(config.size[0] * scale, height)
-    visible_width = min(config.size[1] * scale, width)
+    scale = min(height, width) / (config.shorter_side or max(config.size))
+    visible_height, visible_width = config.size[0] * scale, config.size[1] * scale
     top, left = (height - visible_height) / 2, (width - visible_width) / 2
     return View(source, (top, left, top + visible_height, left + visible_width), config.size)
 
@@ -74,11 +73,14 @@ def picture_to_input(picture: npt.NDArray[np.uint8], view: View) -> npt.NDArray[
 
 def masks_to_input(masks: npt.NDArray[np.bool_], view: View) -> npt.NDArray[np.float32]:
     """Coverage ``[R, h, w]`` of the model's pixels by masks ``[R, H, W]`` (bool)."""
+    (regions, *_), (height, width) = masks.shape, view.source
     top, left, bottom, right = view.box
-    rows = area_weights(view.source[0], top, bottom, view.size[0])
-    columns = area_weights(view.source[1], left, right, view.size[1])
-    coverage: npt.NDArray[np.float32] = rows @ masks.astype(np.float32) @ columns.T
-    return coverage
+    rows = _sparse_weights(height, top, bottom, view.size[0])
+    columns = _sparse_weights(width, left, right, view.size[1])
+    by_row = rows @ masks.swapaxes(0, 1).reshape(height, -1)  # [h, R * W]
+    by_column = columns @ by_row.reshape(-1, width).T  # [w, h * R]
+    coverage = by_column.reshape(view.size[1], view.size[0], regions).transpose(2, 1, 0)
+    return np.ascontiguousarray(coverage)
 
 
 def coverage_to_grid(coverage: Tensor, grid: Size) -> Tensor:
@@ -91,7 +93,6 @@ def coverage_to_grid(coverage: Tensor, grid: Size) -> Tensor:
     return rows @ coverage @ columns.T
 
 
-@lru_cache(maxsize=64)
 def area_weights(pixels: int, start: float, stop: float, bins: int) -> npt.NDArray[np.float32]:
     """Part of each of ``bins`` equal bins of ``[start, stop]`` covered by each pixel.
 
@@ -116,3 +117,10 @@ def area_weights(pixels: int, start: float, stop: float, bins: int) -> npt.NDArr
 
 def _grid_weights(pixels: int, cells: int) -> Tensor:
     return torch.from_numpy(area_weights(pixels, 0.0, float(pixels), cells))
+
+
+# Sparse: a pixel meets few bins, and unlike a dense product this one starts no threads of its own
+# (decoding threads that do so fight for the cores).
+@lru_cache(maxsize=64)
+def _sparse_weights(pixels: int, start: float, stop: float, bins: int) -> sparse.csr_array:
+    return sparse.csr_array(area_weights(pixels, start, stop, bins))

@@ -21,5 +21,7 @@ def apply() -> None:
     """Set what the user has not set; a ``PREFECT_API_URL`` of the user's wins."""
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ:
-        os.environ.setdefault("PREFECT_HOME", str(cache_folder() / "prefect"))
+    if "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
+        home = cache_folder() / "prefect"
+        home.mkdir(parents=True, exist_ok=True)  # Prefect's server opens its database there
+        os.environ["PREFECT_HOME"] = str(home)

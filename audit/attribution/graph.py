@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 
 import torch
 from torch import Tensor
@@ -135,18 +134,13 @@ def _is_rectifier(node: Node, name: str) -> bool:
     return lower_bound is None or getattr(node, lower_bound) == 0
 
 
-@contextmanager
-def guidance(nodes: list[Node]) -> Iterator[None]:
-    """Let only positive gradients pass these nodes, each by itself.
+def guide(nodes: list[Node]) -> None:
+    """Let only positive gradients pass these nodes, each by itself, as long as the graph lives.
 
     A ReLU's input that also feeds a skip connection keeps the gradient that comes by the skip.
     """
-    handles = [node.register_hook(_keep_positive) for node in nodes]
-    try:
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
+    for node in nodes:
+        node.register_hook(_keep_positive)
 
 
 def _keep_positive(

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from audit.attribution.graph import (
     depends,
-    guidance,
+    guide,
     rectifiers,
     refuse_checkpoints,
     skip_probabilities,
@@ -119,8 +119,8 @@ def trace(
             gradients = _settled(grid(by_class)).transpose(0, 1)
         guided_gradients = None
         if guided:
-            with guidance(relus):
-                by_class = _one_by_one(logits, picture, seeds, "the image", keep=False)
+            guide(relus)
+            by_class = _one_by_one(logits, picture, seeds, "the image", keep=False)
             guided_gradients = _settled(by_class).transpose(0, 1)
     return Trace(detached, activations, gradients, guided_gradients)
 
@@ -156,10 +156,8 @@ class _Tap:
     ) -> None:
         self._handle.remove()
 
-    def _catch(self, _: nn.Module, args: Any, output: Any) -> Tensor | None:
+    def _catch(self, _: nn.Module, args: Any, output: Any) -> Tensor:
         self.calls += 1
-        if self.calls > 1:
-            return None
         if not isinstance(output, Tensor):
             raise ModelError(
                 f"{self.where} returns {type(output).__name__}; choose one that returns a tensor"

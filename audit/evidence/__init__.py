@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from audit.evidence.build import MEASURES, build_evidence
+from audit.evidence.inputs import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS
 
-__all__ = ["MEASURES", "build_evidence"]
+__all__ = ["ATTENTION_COLUMNS", "INTERVENTIONS_COLUMNS", "MEASURES", "build_evidence"]

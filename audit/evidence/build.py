@@ -42,7 +42,8 @@ def build_evidence(
     Parameters
     ----------
     samples, attention, interventions
-        Tables as in :mod:`audit.tables`, in any row order.
+        Tables as in :mod:`audit.tables`, in any row order; of the last two only the columns
+        ``ATTENTION_COLUMNS`` and ``INTERVENTIONS_COLUMNS`` are needed.
     config
         The audit.
 

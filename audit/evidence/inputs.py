@@ -17,6 +17,19 @@ from audit.errors import RunError
 from audit.evidence.intervals import Codes, Interval
 from audit.tables import ALL, OK, UNKNOWN, attribute_column, attributes_of
 
+#: Columns that the evidence needs; reading no others keeps large audits small in memory.
+ATTENTION_COLUMNS = ("sample_id", "method", "explained", "region", "share", "rho", "measurable")
+INTERVENTIONS_COLUMNS = (
+    "sample_id",
+    "region",
+    "test",
+    "arm",
+    "fill",
+    "margin_after",
+    "prediction_before",
+    "prediction_after",
+)
+
 Mask = NDArray[np.bool_]
 Objects = NDArray[np.object_]
 
@@ -144,7 +157,7 @@ class Inputs:
         """
         if rows["at"].duplicated().any():
             twice = rows.loc[rows["at"].duplicated(), "sample_id"].iloc[0]
-            raise RunError(f"interventions: sample {twice!r} has two rows for {what}")
+            raise RunError(f"sample {twice!r} has two rows for {what}; run the audit again")
         return rows.set_index("at").reindex(self.samples.index)
 
 
@@ -162,18 +175,22 @@ def read_inputs(
     Raises
     ------
     RunError
-        If a table has samples that the audit does not know.
+        If a table has samples that the audit does not know, or an audited one no prediction.
     """
     ok = samples[samples["status"] == OK]
-    classes = tuple(config.data.classes or sorted(ok["label"].dropna().unique()))
     audited = ok[ok["part"] == "audit"].sort_values("sample_id").reset_index(drop=True)
+    unpredicted = audited["prediction"].isna()
+    if unpredicted.any():
+        first = audited.loc[unpredicted, "sample_id"].iloc[0]
+        raise RunError(f"samples: {first!r} has no prediction; the run is not finished")
+    seen = {*ok["label"].dropna(), *audited["prediction"]}
     known = pd.Index(samples["sample_id"])
     axis = pd.Index(audited["sample_id"])
     return Inputs(
         audited,
-        _located(attention, axis, known, "attention"),
-        _located(interventions, axis, known, "interventions"),
-        classes,
+        _located(attention[list(ATTENTION_COLUMNS)], axis, known, "attention"),
+        _located(interventions[list(INTERVENTIONS_COLUMNS)], axis, known, "interventions"),
+        tuple(config.data.classes or sorted(seen)),
         config,
     )
 

@@ -91,6 +91,20 @@ def test_view_of_the_trunk_written_in_place_after_the_layer() -> None:
     assert_close(grad_cam(model, images, [3, 1]), defined(model, "features", images, [3, 1]))
 
 
+def test_layer_that_passes_its_input_on_and_is_overwritten_later() -> None:
+    class Overwrites(nets.Net):
+        def forward(self, x: Tensor) -> Tensor:
+            trunk = self.features(self.inner(self.conv(x)))
+            logits: Tensor = self.head(torch.tanh(self.drop(trunk)))
+            trunk.zero_()
+            return logits
+
+    images = nets.pictures(2, dtype=torch.float64)
+    model, twin = (nets.ready(net) for net in (Overwrites(), nets.Net(after=torch.tanh)))
+    twin.norm = nn.Identity()
+    assert_close(grad_cam(model, images, [3, 1], "drop"), grad_cam(twin, images, [3, 1]))
+
+
 def test_trunk_under_no_grad_in_the_model() -> None:
     class Frozen(nets.Net):
         def forward(self, x: Tensor) -> Tensor:

@@ -43,6 +43,8 @@ FOUND: dict[str, tuple[Callable[[], nn.Module], str, int]] = {
     "squeezenet": (lambda: torchvision.models.squeezenet1_1(**LARGE), "classifier.2", 64),
     "vit": (small_vit, "encoder.layers.encoder_layer_2.ln_1", 32),
     "swin": (small_swin, "permute", 32),
+    "dropout at the end": (nets.Net, "after", 16),
+    "one ReLU for all": (lambda: nets.Net(None, nets.RELUS["one for all"]), "features", 16),
     "tokens, first decides": (nets.Patches, "before", 16),
     "tokens, mean decides": (lambda: nets.Patches(pooled=True), "final", 16),
     "channels last": (nets.ChannelsLast, "head.1", 16),
@@ -60,6 +62,11 @@ def test_last_spatial_layer_on_the_path(name: str, pixel: float) -> None:
     assert model.training and all(p.requires_grad for p in model.parameters())
     explained = explain(model, images, torch.tensor([[0, 1]] * 2), method="grad-cam")
     assert explained.shape[:2] == (2, 2) and explained.shape[2:].numel() > 1
+
+
+def test_found_while_autograd_looks_for_nan() -> None:
+    with torch.autograd.detect_anomaly():
+        assert find_layer(nets.Net(), nets.pictures()) == "after"
 
 
 class Branches(nn.Module):

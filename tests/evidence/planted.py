@@ -79,7 +79,7 @@ def removal(
     seed: int = 1,
 ) -> pd.DataFrame:
     """Removal (and swap) trials: answers change at the given rates, margins drop with them."""
-    parts = []
+    parts: list[pd.DataFrame] = []
     for fill in (*fills, *(("donor",) if swap else ())):
         for arm, rate in (("act", flips), ("placebo", placebo_flips)):
             rng = np.random.default_rng([seed, len(parts)])
@@ -91,7 +91,7 @@ def removal(
 
 def sufficiency(audited: pd.DataFrame, region: str, *, keep: float, seed: int = 1) -> pd.DataFrame:
     """Sufficiency trials whose answers are kept at the given rate."""
-    parts = []
+    parts: list[pd.DataFrame] = []
     for fill in ("blur", "local-mean"):
         rng = np.random.default_rng([seed, len(parts)])
         flipped = rng.random(len(audited)) >= keep
@@ -101,7 +101,7 @@ def sufficiency(audited: pd.DataFrame, region: str, *, keep: float, seed: int = 
 
 def attention(audited: pd.DataFrame, regions: tuple[str, ...], seed: int = 2) -> pd.DataFrame:
     """Grad-CAM shares of the true class; the first sample's map is dead."""
-    parts = []
+    parts: list[pd.DataFrame] = []
     for region in regions:
         rng = np.random.default_rng([seed, len(parts)])
         share = rng.uniform(0.1, 0.6, len(audited))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from pandas.testing import assert_frame_equal
 from scipy import stats
 
 from audit.errors import RunError
-from audit.evidence import build_evidence
+from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.evidence.build import MEASURES
 from audit.evidence.inputs import read_inputs
 from audit.tables import ALL, ATTENTION, EVIDENCE, INTERVENTIONS, empty
@@ -60,8 +62,8 @@ def test_reliance_is_what_a_loop_over_the_rows_finds(
     some = trials[~((trials["sample_id"] == "s00004") & (trials["arm"] == "placebo"))]
     found = row(built(samples, some), region="hair", target_class="doctor", act=act)
     expected = oracle.reliance(
-        samples.to_dict("records"),
-        some.to_dict("records"),
+        samples,
+        some,
         region="hair",
         test=test,
         fill=fill,
@@ -96,9 +98,11 @@ def test_subgroups_partition_the_class(evidence: pd.DataFrame) -> None:
 def test_order_of_rows_changes_nothing(samples: pd.DataFrame, trials: pd.DataFrame) -> None:
     attention = planted.attention(samples, ("face",))
     config = planted.config()
-    mixed = [table.sample(frac=1, random_state=3) for table in (samples, attention, trials)]
+    mixed = (table.sample(frac=1, random_state=3) for table in (samples, attention, trials))
+    first, second, third = mixed
     assert_frame_equal(
-        build_evidence(*mixed, config), build_evidence(samples, attention, trials, config)
+        build_evidence(first, second, third, config),
+        build_evidence(samples, attention, trials, config),
     )
 
 
@@ -119,11 +123,13 @@ def test_conflicting_samples_do_not_cancel(samples: pd.DataFrame) -> None:
     trials = both_regions(samples)
     shuffled = samples.assign(label=samples["label"].iloc[::-1].to_numpy())
     columns = ["region", "target_class", "act", "effect", "p"]
-    kept = [
-        frame.loc[frame["required"], columns].reset_index(drop=True)
-        for frame in (built(samples, trials), built(shuffled, trials))
-    ]
-    assert_frame_equal(*kept)
+    before, after = built(samples, trials), built(shuffled, trials)
+    assert not before.loc[before["measure"] == "accuracy", "effect"].equals(
+        after.loc[after["measure"] == "accuracy", "effect"]
+    )
+    assert_frame_equal(
+        before.loc[before["required"], columns], after.loc[after["required"], columns]
+    )
 
 
 def test_holm_is_over_the_required_tests_only(evidence: pd.DataFrame) -> None:
@@ -182,7 +188,7 @@ def test_only_audited_samples_count(samples: pd.DataFrame, trials: pd.DataFrame)
     ],
 )
 def test_a_missing_number_is_never_dropped(
-    samples: pd.DataFrame, column: str, value: object, missing: str
+    samples: pd.DataFrame, column: str, value: Any, missing: str
 ) -> None:
     trials = both_regions(samples)
     trials[column] = trials[column].astype(object)
@@ -197,6 +203,15 @@ def test_tables_of_different_audits_are_refused(samples: pd.DataFrame) -> None:
     trials = both_regions(planted.samples(122))
     with pytest.raises(RunError, match=r"interventions: sample 's00120' is not in the samples"):
         built(samples, trials)
+
+
+def test_a_sample_without_a_prediction_is_refused(
+    samples: pd.DataFrame, trials: pd.DataFrame
+) -> None:
+    changed = samples.copy()
+    changed.loc[changed["sample_id"] == "s00007", "prediction"] = None
+    with pytest.raises(RunError, match=r"samples: 's00007' has no prediction"):
+        built(changed, trials)
 
 
 def test_a_trial_done_twice_is_refused(samples: pd.DataFrame, trials: pd.DataFrame) -> None:
@@ -218,7 +233,7 @@ def test_detectable_and_clusters_needed_by_the_normal_approximation() -> None:
     found = row(built(samples, trials, config), region="hair", act="remove:blur")
     assert found["effect"] == pytest.approx(0.20)
     se = np.sqrt((0.4 - 0.2**2) / 99)
-    z, power = stats.norm.ppf([0.95, 0.8])
+    z, power = stats.norm.ppf(0.95), stats.norm.ppf(0.8)
     assert found["detectable"] == pytest.approx((z + power) * se, rel=0.05)
     # effect 0.20 is above both limits, 0.05 and 0.10, so it can only be confirmed
     assert found["clusters_needed"] == pytest.approx(100 * (z * se / 0.15) ** 2, rel=0.1)
@@ -274,6 +289,19 @@ def test_an_empty_audit_still_lists_what_is_required() -> None:
     found = built(samples, NO_TRIALS, config)
     assert found["required"].sum() == 2 * 2 * 3
     assert found["effect"].isna().all()
+
+
+def test_the_named_columns_are_enough(samples: pd.DataFrame, trials: pd.DataFrame) -> None:
+    attention, config = planted.attention(samples, ("face",)), planted.config()
+    assert_frame_equal(
+        build_evidence(
+            samples,
+            attention[list(ATTENTION_COLUMNS)],
+            trials[list(INTERVENTIONS_COLUMNS)],
+            config,
+        ),
+        build_evidence(samples, attention, trials, config),
+    )
 
 
 def test_measures_are_functions_from_inputs_to_rows(

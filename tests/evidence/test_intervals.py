@@ -127,12 +127,23 @@ def test_copies_within_a_cluster_never_narrow_the_interval(
     first, second, _ = (np.array(column, float) for column in zip(*pairs, strict=True))
     clusters = np.arange(len(pairs))
     once = paired_excess(first, second, clusters, 0.95)
-    copied = paired_excess(*(np.tile(a, times) for a in (first, second, clusters)), 0.95)
+    copied = paired_excess(
+        np.tile(first, times), np.tile(second, times), np.tile(clusters, times), 0.95
+    )
     assert_allclose(copied.effect, once.effect, atol=1e-12)
     assert copied.low <= once.low + 1e-9
     assert copied.high >= once.high - 1e-9
     assert copied.lower_limit <= once.lower_limit + 1e-9
     assert copied.upper_limit >= once.upper_limit - 1e-9
+
+
+def test_effective_size_is_smaller_where_few_clusters_tell_the_design_effect() -> None:
+    values = np.random.default_rng(8).normal(size=(10, 6)).cumsum(axis=0)
+    residuals, clusters = (values - values.mean()).ravel(), np.repeat(np.arange(10), 6)
+    deff = oracle.design_effect(values.ravel().tolist(), clusters.tolist())
+    few = stats.t.ppf(0.975, 59) / stats.t.ppf(0.975, 9)
+    assert few < 0.9
+    assert_allclose(effective_size(residuals, clusters, 0.05), 60 / deff * few**2)
 
 
 def test_one_cluster_counts_as_one_sample() -> None:

@@ -8,6 +8,7 @@ from audit.config import Audit
 from audit.tables import ALL
 from tests.evidence import planted
 from tests.evidence.planted import built, row
+from tests.oracles import statistics as oracle
 
 
 def outside(**changes: object) -> Audit:
@@ -57,6 +58,19 @@ def test_keeping_every_answer_is_the_largest_excess() -> None:
     assert cell["effect"] == pytest.approx(2 / 3)
     assert cell["high"] == pytest.approx(2 / 3)
     assert cell["p"] == 1 / 1000
+
+
+def test_p_is_the_sign_flip_of_contributions_in_which_classes_weigh_the_same() -> None:
+    samples = planted.samples(9).assign(prediction=["doctor"] * 6 + ["nurse"] * 3)
+    trials = planted.sufficiency(samples, "rest", keep=0.6)
+    first = trials[trials["fill"] == "blur"].sort_values("sample_id")
+    same = first["prediction_after"].astype(str) == first["prediction_before"].astype(str)
+    sizes = [6] * 6 + [3] * 3
+    parts = [(keeps - 1 / 2) / (2 * size) for keeps, size in zip(same, sizes, strict=True)]
+    cell = row(found(samples, trials), region="rest", act="keep:blur")
+    assert 0 < same.mean() < 1
+    assert cell["effect"] == pytest.approx(sum(parts))
+    assert cell["p"] == pytest.approx(oracle.sign_flip(parts, list(range(9))))
 
 
 def test_it_replaces_removal_where_only_it_was_done() -> None:

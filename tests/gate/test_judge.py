@@ -73,6 +73,7 @@ def acts(changes: dict[str, Any] | None = None, **only: dict[str, Any]) -> list[
         pytest.param(acts()[1:], "ERROR", id="no row for a fill"),
         pytest.param(acts(swap=NOT_DONE), "ERROR", id="no donor for any sample"),
         pytest.param(acts(CLEAR, swap=NOT_DONE), "ERROR", id="cleared but for the swap"),
+        pytest.param(acts(CLEAR, swap={"clusters": 0}), "ERROR", id="numbers from nothing"),
         pytest.param(acts(CLEAR | {"clusters": 5, "p": math.nan}), "ERROR", id="error first"),
         pytest.param(acts(NOT_DONE), "INCONCLUSIVE", id="region in no picture"),
         pytest.param(acts({"clusters": 29}), "INCONCLUSIVE", id="small, reliant"),

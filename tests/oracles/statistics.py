@@ -9,6 +9,7 @@ from itertools import product
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 
 def wilson(hits: float, n: float, z: float) -> tuple[float, float]:
@@ -52,7 +53,7 @@ def design_effect(values: Sequence[float], clusters: Sequence[Any]) -> float:
     c = len(totals)
     clustered = c / (c - 1) * sum(total**2 for total in totals.values()) / n**2
     independent = sum((value - mean) ** 2 for value in values) / (n - 1) / n
-    return max(1.0, clustered / independent)
+    return float(max(1.0, clustered / independent))
 
 
 def sign_flip(values: Sequence[float], clusters: Sequence[Any]) -> float:
@@ -64,7 +65,7 @@ def sign_flip(values: Sequence[float], clusters: Sequence[Any]) -> float:
         sign = dict(zip(names, signs, strict=True))
         total = sum(sign[cluster] * value for value, cluster in zip(values, clusters, strict=True))
         at_least += total >= seen - 1e-9
-    return at_least / 2 ** len(names)
+    return at_least / float(2 ** len(names))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -79,8 +80,8 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def reliance(
-    samples: Sequence[dict[str, Any]],
-    trials: Sequence[dict[str, Any]],
+    samples: pd.DataFrame,
+    trials: pd.DataFrame,
     *,
     region: str,
     test: str,
@@ -90,12 +91,13 @@ def reliance(
 ) -> dict[str, float]:
     """Excess flips and margin drop over the pairs of one region, act and class, row by row."""
     excess, drops, clusters, excluded = [], [], set(), 0
-    for sample in samples:
+    done = trials.to_dict("records")
+    for sample in samples.to_dict("records"):
         if sample["prediction"] != predicted:
             continue
         arms = {
             trial["arm"]: trial
-            for trial in trials
+            for trial in done
             if trial["sample_id"] == sample["sample_id"]
             and (trial["region"], trial["test"], trial["fill"]) == (region, test, fill)
         }

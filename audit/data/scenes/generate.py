@@ -32,6 +32,9 @@ SKIN_TONES = tuple(SKIN)
 SPLITS = ("train", "test")
 USUAL_HAIR = 0.94  # part of the men with short hair, and of the women with long hair
 
+# Long hair that shows is more frequent than hair that is tied back.
+_FREQUENCY = {SHORT: (0.25, 0.25, 0.25, 0.25), LONG: (0.27, 0.27, 0.22, 0.14, 0.10)}
+
 _STAMP = "scenes.json"
 _VERSION = 1  # raise it when the drawings change, so that old folders are not taken for new ones
 _CHUNK = 16
@@ -122,7 +125,7 @@ def _scenes(config: Scenes, split: str, cells: list[tuple[str, str, str]]) -> It
             gender=gender,
             skin_tone=tone,
             tool=tools[(turn[cell] + SKIN_TONES.index(tone)) % len(tools)],
-            hair_style=str(rng.choice(styles)),
+            hair_style=str(rng.choice(styles, p=_FREQUENCY[styles])),
             background=str(rng.choice(list(PLACES))),
         )
 

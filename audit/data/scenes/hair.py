@@ -85,11 +85,11 @@ def _locks(pen: Pen, colour: Colour, length: float, width: float) -> None:
 
 
 def _long_back(pen: Pen, colour: Colour) -> None:
-    _fall(pen, colour, 32, 3.0)
+    _fall(pen, colour, 35, 4.5)
 
 
 def _long(pen: Pen, colour: Colour) -> None:
-    _locks(pen, colour, 31, 6.2)
+    _locks(pen, colour, 33, 7.0)
     _cap(pen, colour, rise=0.8, spread=0.06)
 
 
@@ -108,11 +108,11 @@ def _waves(pen: Pen, colour: Colour) -> None:
 
 
 def _bob_back(pen: Pen, colour: Colour) -> None:
-    _fall(pen, colour, 16, 1.8)
+    _fall(pen, colour, 18, 2.6)
 
 
 def _bob(pen: Pen, colour: Colour) -> None:
-    _locks(pen, colour, 14.5, 5.4)
+    _locks(pen, colour, 17, 6.0)
     _cap(pen, colour, rise=1.2, spread=0.08)
     fringe = mirrored([(0, -14), (10, -11), (12, -3), (6, -5), (0, -5.6)])
     pen.blob(fringe[:-1], colour)
@@ -153,7 +153,7 @@ STYLES: dict[str, tuple[Layer, Layer]] = {
     "ponytail": (_tail_back, _tail),
 }
 SHORT = ("crop", "parting", "quiff", "curls")
-LONG = ("long", "waves", "bob", "bun", "ponytail")
+LONG = ("long", "waves", "bob", "ponytail", "bun")
 
 
 def behind(pen: Pen, style: str, colour: Colour) -> None:
@@ -161,6 +161,11 @@ def behind(pen: Pen, style: str, colour: Colour) -> None:
     STYLES[style][0](pen.of(Code.HAIR), colour)
 
 
-def over(pen: Pen, style: str, colour: Colour) -> None:
-    """The part that covers the face and the shoulders."""
-    STYLES[style][1](pen.of(Code.HAIR), colour)
+def over(pen: Pen, style: str, colour: Colour, band: Colour | None) -> None:
+    """The part that covers the face and the shoulders, and the band around it."""
+    pen = pen.of(Code.HAIR)
+    STYLES[style][1](pen, colour)
+    if band:
+        arch = np.array([(-13.2, -7.0), (-8.4, -13.4), (0, -15.6), (8.4, -13.4), (13.2, -7.0)])
+        pen.curve(arch, 3.0, darker(band, 0.18))
+        pen.curve(arch - (0, 0.4), 1.9, band)

@@ -100,7 +100,7 @@ def _figure(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
     if pose.hand is None:
         draw(figure.at(0, 14).of(Code.TOOLS), rng)
     face(head, person)
-    over(head, person.hair_style, person.hair)
+    over(head, person.hair_style, person.hair, person.band)
     if pose.hand is None:
         return image
     reach(figure, person, outfit, side, hand)

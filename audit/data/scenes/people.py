@@ -23,6 +23,7 @@ HAIR: dict[str, Colour] = {
     "blond": (214, 170, 98),
     "grey": (158, 156, 158),
 }
+_BANDS: list[Colour] = [(214, 62, 92), (236, 138, 160), (150, 92, 178), (240, 180, 76)]
 # Every colour occurs for every tone; what is common differs.
 _COMMON = {"fair": (1, 2, 4, 3, 4, 2), "light": (2, 3, 4, 2, 3, 2), "olive": (4, 4, 3, 1, 1, 2)}
 _COMMON |= {"brown": (6, 4, 1, 1, 1, 2), "dark": (7, 3, 1, 1, 1, 2)}
@@ -44,6 +45,8 @@ class Person:
         As in the manifest.
     hair
         Hair colour.
+    band
+        Colour of the hair band, if one is worn.
     face
         Named traits of the face; numbers in drawing units.
     """
@@ -59,6 +62,7 @@ class Person:
     facial_hair: str
     glasses: str
     earrings: bool
+    band: Colour | None
     smile: float
 
 
@@ -75,11 +79,14 @@ def cast(gender: str, skin_tone: str, hair_style: str, rng: np.random.Generator)
         hair=_vary(hair, rng, 8),
         jaw=rng.normal(8.7 if man else 7.2, 0.6),
         brow=rng.normal(1.45 if man else 1.05, 0.18),
-        lips=bool(rng.random() < (0.06 if man else 0.75)),
+        lips=bool(rng.random() < (0.05 if man else 0.88)),
         lashes=bool(rng.random() < (0.10 if man else 0.85)),
-        facial_hair=str(rng.choice(beards, p=[0.40, 0.25, 0.10, 0.25])) if man else "none",
+        facial_hair=str(rng.choice(beards, p=[0.28, 0.20, 0.12, 0.40])) if man else "none",
         glasses=str(rng.choice(["none", "round", "square"], p=[0.72, 0.15, 0.13])),
-        earrings=bool(rng.random() < (0.05 if man else 0.4)),
+        earrings=bool(rng.random() < (0.05 if man else 0.45)),
+        band=_BANDS[int(rng.integers(len(_BANDS)))]
+        if rng.random() < (0.02 if man else 0.5)
+        else None,
         smile=rng.uniform(0.5, 1.0),
     )
 
@@ -305,13 +312,14 @@ def _eye(pen: Pen, person: Person) -> None:
 
 def _mouth(pen: Pen, person: Person) -> None:
     depth = 1.9 * person.smile
-    lip = (188, 52, 70) if person.lips else mix(person.skin, (150, 60, 58), 0.55)
+    lip = (204, 40, 66) if person.lips else mix(person.skin, (150, 60, 58), 0.55)
     if person.smile > 0.72:
-        pen.blob([(-3.9, 8.7), (0, 9.3), (3.9, 8.7), (2, 9.4 + depth), (-2, 9.4 + depth)], lip)
+        low = 9.4 + depth * (1.5 if person.lips else 1.0)
+        pen.blob([(-4.2, 8.3), (0, 8.8), (4.2, 8.3), (2.2, low), (-2.2, low)], lip)
         teeth = [(-2.9, 9.2), (0, 9.6), (2.9, 9.2), (1.4, 8.8 + depth), (-1.4, 8.8 + depth)]
         pen.blob(teeth, (253, 250, 246))
     else:
-        width = 1.5 if person.lips else 0.85
+        width = 1.9 if person.lips else 0.85
         pen.curve([(-3.7, 8.9), (0, 9.1 + depth), (3.7, 8.9)], width, lip)
 
 

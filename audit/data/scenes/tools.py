@@ -85,7 +85,7 @@ def otoscope(pen: Pen, rng: np.random.Generator) -> None:
 
 def film(pen: Pen, rng: np.random.Generator) -> None:
     """X-ray film: a dark sheet with ribs."""
-    sheet = mix((22, 30, 50), _pick(rng, _DARK), rng.uniform(0.0, 0.5))
+    sheet = lighter(mix((22, 30, 50), _pick(rng, _DARK), rng.uniform(0, 0.6)), rng.uniform(0, 0.2))
     bone = mix(sheet, (226, 236, 244), 0.72)
     pen.box(-10.5, -23, 10.5, 3, darker(sheet, 0.4))
     pen.box(-9.7, -22.2, 9.7, 2.2, sheet)
@@ -99,19 +99,19 @@ def film(pen: Pen, rng: np.random.Generator) -> None:
 
 def syringe(pen: Pen, rng: np.random.Generator) -> None:
     """Syringe: a barrel half full, plunger below, needle above."""
-    fluid, steel = lighter(_pick(rng, _BRIGHT), 0.25), _pick(rng, _STEEL)
-    pen.line([(0, -14), (0, -25)], 1.1, darker(steel, 0.4))
-    pen.box(-1.7, -16.5, 1.7, -12.5, darker(fluid, 0.35))
-    pen.box(-4.2, -13.2, 4.2, 4.0, darker(steel, 0.45))
-    pen.box(-3.3, -12.4, 3.3, 3.4, lighter(steel, 0.65))
-    level = rng.uniform(-7, -1)
-    pen.box(-3.3, -12.4, 3.3, level, fluid)
-    pen.box(-3.3, level, 3.3, level + 1.8, darker(steel, 0.7))
-    for y in np.arange(-10.5, 2.5, 2.6):
-        pen.line([(1.2, y), (3.0, y)], 0.6, darker(steel, 0.6))
-    pen.box(-7.4, 3.4, 7.4, 5.4, darker(steel, 0.35))
-    pen.box(-1.2, 5.4, 1.2, 12, steel)
-    pen.box(-4.6, 11, 4.6, 13, darker(steel, 0.35))
+    fluid, steel = lighter(_pick(rng, _BRIGHT), 0.15), _pick(rng, _STEEL)
+    pen.line([(0, -16), (0, -27)], 1.5, darker(steel, 0.45))
+    pen.box(-2.2, -19.5, 2.2, -15, darker(fluid, 0.35))
+    pen.box(-5.6, -16, 5.6, 4.0, darker(steel, 0.5))
+    pen.box(-4.6, -15, 4.6, 3.4, lighter(steel, 0.7))
+    level = rng.uniform(-8, -3)
+    pen.box(-4.6, -15, 4.6, level, fluid)
+    pen.box(-4.6, level, 4.6, level + 2.2, darker(steel, 0.7))
+    for y in np.arange(-13.0, 2.5, 3.0):
+        pen.line([(1.4, y), (4.0, y)], 0.8, darker(steel, 0.65))
+    pen.box(-8.6, 3.4, 8.6, 5.8, darker(steel, 0.4))
+    pen.box(-1.5, 5.4, 1.5, 12.5, steel)
+    pen.box(-5.6, 11.5, 5.6, 13.9, darker(steel, 0.4))
 
 
 def thermometer(pen: Pen, rng: np.random.Generator) -> None:

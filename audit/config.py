@@ -243,7 +243,9 @@ class Input(Section):
     resize: Literal["stretch", "crop"] = Field(
         "stretch", description="stretch: to the size; crop: shorter side to shorter_side, centred"
     )
-    shorter_side: int | None = Field(None, ge=1, description="for crop; default: the larger of size")
+    shorter_side: int | None = Field(
+        None, ge=1, description="for crop; default: the larger of size"
+    )
     mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="of pixels in 0..1")
     std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="likewise")
 
@@ -322,7 +324,7 @@ class Policy(Section):
     """What is required, and the limits of the decision table."""
 
     required: Names | None = Field(None, description="regions; default: every forbidden one")
-    alpha: Fraction = Field(0.05, description="level of the Holm-adjusted tests")
+    alpha: float = Field(0.05, gt=0, lt=1, description="level of the Holm-adjusted tests")
     fail_effect: Fraction = Field(0.05, description="excess flip rate that counts as reliance")
     pass_effect: Fraction = Field(0.10, description="excess flip rate that must be ruled out")
     sufficiency_fail: Fraction = Field(0.10, description="sufficiency excess that is reliance")
@@ -381,19 +383,21 @@ class Audit(Section):
     execution: Execution = Execution()
 
     def required_regions(self, target_class: str) -> list[str]:
-        """Regions whose reliance must be tested for a class: as named, else all forbidden ones."""
-        if self.policy.required is not None:
-            return self.policy.required
-        return self.regions.with_role("forbidden", target_class)
+        """Regions whose reliance must be tested for a class: the forbidden ones that are named."""
+        forbidden = self.regions.with_role("forbidden", target_class)
+        required = self.policy.required
+        return [name for name in forbidden if required is None or name in required]
 
     @model_validator(mode="after")
     def _parts_agree(self) -> Audit:
         if self.model.trains and self.data.train is None and self.data.source != "scenes":
             raise ValueError("data.train: needed to train; or give model.checkpoint")
         names = self.regions.names
-        unknown = set(self.policy.required or []) - set(names)
-        if unknown:
-            raise ValueError(f"policy.required: unknown {sorted(unknown)}; regions are {names}")
+        roles = (self.regions.roles, *self.regions.per_class.values())
+        forbidden = {name for role in roles for name in role.forbidden}
+        other = sorted(set(self.policy.required or []) - forbidden)
+        if other:
+            raise ValueError(f"policy.required: {other} not forbidden; {sorted(forbidden)} are")
         unknown = set(self.model.train.augment.paint_regions) - set(names)
         if unknown:
             raise ValueError(f"model.train.augment.paint_regions: unknown {sorted(unknown)}")

@@ -36,14 +36,23 @@ Picture = npt.NDArray[np.uint8]
 HEAT = np.array(  # dark violet to pale yellow: readable for colour-blind eyes, and in grey
     [[30, 10, 70], [120, 30, 110], [200, 60, 75], [245, 130, 30], [250, 235, 130]], dtype=float
 )
+_COMPARED = [
+    *("sample_id", "arm", "prediction_before", "prediction_after"),
+    *("margin_before", "margin_after"),
+]
 RELIES, WRONG, TYPICAL, DEAD = "relies", "wrong", "typical", "dead"
 
 
 def illustrate(context: Context, run: Run) -> None:
     """Choose samples and write ``pictures/`` with ``pictures.json``; replaced as a whole."""
     samples = read_table(run.table("samples"), SAMPLES)
-    attention = read_table(run.table("attention"), ATTENTION)
-    interventions = read_table(run.table("interventions"), INTERVENTIONS)
+    attention = read_table(
+        run.table("attention"),
+        ATTENTION,
+        ["sample_id", "explained", "region", "share", "dead"],
+        {"method": "grad-cam"},
+    )
+    interventions = read_table(run.table("interventions"), INTERVENTIONS, _COMPARED)
     chosen = choose(samples, attention, interventions, context.config.output.pictures)
     temporary = run.pictures.with_name(".pictures.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -71,11 +80,7 @@ def choose(
         groups.append((RELIES, _relying(interventions[interventions["sample_id"].isin(ids)])))
         wrong = own[own["prediction"].astype(str) != label]
         groups.append((WRONG, wrong.sort_values("score", ascending=False)["sample_id"].tolist()))
-        mine = attention[
-            attention["sample_id"].isin(ids)
-            & (attention["method"] == "grad-cam")
-            & (attention["explained"] == "true")
-        ]
+        mine = attention[attention["sample_id"].isin(ids) & (attention["explained"] == "true")]
         groups.append((TYPICAL, _typical(mine)))
         groups.append((DEAD, mine.loc[mine["dead"], "sample_id"].unique().tolist()[:2]))
     return _in_turn(groups, limit)
@@ -207,11 +212,7 @@ def _variants(
 
 def _shares(attention: pd.DataFrame) -> dict[str, dict[str, float]]:
     """Share of the predicted class's Grad-CAM per sample and region; dead maps have none."""
-    own = attention[
-        (attention["method"] == "grad-cam")
-        & (attention["explained"] == "predicted")
-        & ~attention["dead"]
-    ]
+    own = attention[(attention["explained"] == "predicted") & ~attention["dead"]]
     found: dict[str, dict[str, float]] = {}
     for sample_id, region, share in zip(own["sample_id"], own["region"], own["share"], strict=True):
         found.setdefault(str(sample_id), {})[str(region)] = float(share)

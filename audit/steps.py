@@ -20,7 +20,7 @@ from audit.context import Context, choose_layer, choose_tests, usable
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import DataError, ModelError, RunError
-from audit.evidence import build_evidence
+from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
 from audit.interventions.swap import Donors, choose_donors
 from audit.models.load import load_classifier
@@ -43,6 +43,8 @@ from audit.tables import (
     read_table,
     write_table,
 )
+
+GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -162,8 +164,8 @@ def judge(run: Run) -> None:
     samples = read_table(run.table("samples"), SAMPLES)
     evidence = build_evidence(
         samples,
-        read_table(run.table("attention"), ATTENTION),
-        read_table(run.table("interventions"), INTERVENTIONS),
+        read_table(run.table("attention"), ATTENTION, ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
+        read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
         config,
     )
     findings = judge_findings(evidence, config)

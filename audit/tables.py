@@ -114,10 +114,14 @@ EVIDENCE = Table(
         ),
         Column("attribute", _TEXT, "attribute of the subgroup; '*' = all samples"),
         Column("subgroup", _TEXT, "value of the attribute; '*' = all samples"),
-        Column("act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method>"),
+        Column("act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method> | *"),
         Column("required", pa.bool_(), "decides the verdict"),
         Column("n", pa.int64(), "samples (pairs) used"),
-        Column("clusters", pa.int64(), "independent units among them"),
+        Column(
+            "clusters",
+            pa.int64(),
+            "independent units among them; sufficiency: of the rarest predicted class",
+        ),
         Column("excluded", pa.int64(), "samples without a pair: no placebo fits, no donor, dead"),
         Column("effect", pa.float64(), "estimate, in the measure's unit"),
         Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
@@ -125,7 +129,11 @@ EVIDENCE = Table(
         Column("lower_limit", pa.float64(), "one-sided 95 % lower limit"),
         Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
         Column("margin_effect", pa.float64(), "mean margin drop against placebo, in SDs of margin"),
-        Column("p", pa.float64(), "cluster sign-flip p of the margin (or of the excess)"),
+        Column(
+            "p",
+            pa.float64(),
+            "cluster sign-flip p of the margin (or of the excess); null in subgroups",
+        ),
         Column("p_adjusted", pa.float64(), "Holm over the required tests; null if not required"),
         Column("detectable", pa.float64(), "effect detectable with 80 % power at this size"),
         Column("clusters_needed", pa.float64(), "clusters that would decide, if the effect stays"),
@@ -183,8 +191,13 @@ def write_table(frame: pd.DataFrame, table: Table, path: Path) -> None:
     temporary.replace(path)
 
 
-def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -> pd.DataFrame:
-    """Read a table back; ``columns`` picks some of them.
+def read_table(
+    path: Path,
+    table: Table,
+    columns: Sequence[str] | None = None,
+    where: dict[str, str] | None = None,
+) -> pd.DataFrame:
+    """Read a table back; ``columns`` picks some of them, ``where`` rows by value.
 
     Raises
     ------
@@ -194,7 +207,11 @@ def read_table(path: Path, table: Table, columns: Sequence[str] | None = None) -
     if not path.is_file():
         raise RunError(f"{path}: no such table; the run did not get that far (start it again)")
     try:
-        arrow = pq.read_table(path, columns=None if columns is None else list(columns))
+        arrow = pq.read_table(
+            path,
+            columns=None if columns is None else list(columns),
+            filters=[(name, "==", value) for name, value in (where or {}).items()] or None,
+        )
     except (pa.ArrowInvalid, OSError) as error:
         raise RunError(f"{path}: not a readable Parquet file ({error})") from error
     wanted = list(columns) if columns is not None else [column.name for column in table.columns]

@@ -130,14 +130,14 @@ class Inputs:
         """Sign flips: as configured, or more where Holm over all tests needs a smaller p."""
         config = self.config
         acts = len(config.interventions.fills) + 1
-        tests = acts * sum(len(required_regions(config, name)) for name in self.classes)
+        tests = acts * sum(len(config.required_regions(name)) for name in self.classes)
         alpha = config.policy.alpha
         return max(config.statistics.resamples, math.ceil(tests / alpha) if alpha > 0 else 0)
 
     @cached_property
     def tested_regions(self) -> list[str]:
         """Regions whose reliance is required to be tested, for any class."""
-        required = {r for name in self.classes for r in required_regions(self.config, name)}
+        required = {r for name in self.classes for r in self.config.required_regions(name)}
         return [name for name in self.config.regions.names if name in required]
 
     def cells(self, target_class: str, members: Mask) -> Iterator[Cell]:
@@ -159,12 +159,6 @@ class Inputs:
             twice = rows.loc[rows["at"].duplicated(), "sample_id"].iloc[0]
             raise RunError(f"sample {twice!r} has two rows for {what}; run the audit again")
         return rows.set_index("at").reindex(self.samples.index)
-
-
-def required_regions(config: Audit, target_class: str) -> list[str]:
-    """Regions whose reliance must be tested for a class: as named, else all forbidden ones."""
-    required = config.policy.required
-    return config.regions.with_role("forbidden", target_class) if required is None else required
 
 
 def read_inputs(

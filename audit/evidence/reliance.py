@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from audit.evidence.inputs import Cell, Inputs, Mask, Row, required_regions
+from audit.evidence.inputs import Cell, Inputs, Mask, Row
 from audit.evidence.intervals import Floats, distinct, paired_excess
 from audit.evidence.signflip import generator, sign_flip_p
 
@@ -54,7 +54,7 @@ def removal_and_swap(inputs: Inputs) -> list[Row]:
         for act, test, fill in _acts(inputs, region):
             pairs = pair(inputs, region, test, fill)
             for target in inputs.classes:
-                if region not in required_regions(inputs.config, target):
+                if region not in inputs.config.required_regions(target):
                     continue
                 for cell in inputs.cells(target, inputs.prediction == target):
                     if cell.whole or (cell.inside & pairs.there).any():

@@ -13,7 +13,6 @@ import pandas as pd
 from audit.config import Audit, Policy
 from audit.evidence import reliance, sufficiency
 from audit.evidence.build import thresholds
-from audit.evidence.inputs import required_regions
 from audit.gate import reasons
 from audit.gate.findings import SWAP, Act, Finding, Status, Test, WorstSubgroup, fingerprint
 from audit.tables import ALL
@@ -203,7 +202,7 @@ def _untested(found: list[Finding], config: Audit) -> Iterator[Finding]:
     tested = {(finding.region, finding.target_class) for finding in found}
     classes = config.data.classes or sorted({target for _, target in tested} - {ALL}) or [ALL]
     for target in classes:
-        for region in required_regions(config, target):
+        for region in config.required_regions(target):
             if tested.isdisjoint({(region, target), (region, ALL)}):
                 claim = Claim(region, reliance.MEASURE, target)
                 yield Finding(

@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from audit.attribution import explain, find_layer
+from audit.attribution.grids import Grid, infer_grid
 from audit.errors import ModelError
 from tests.attribution import nets
 
@@ -65,8 +66,12 @@ def test_last_spatial_layer_on_the_path(name: str, pixel: float) -> None:
 
 
 def test_found_while_autograd_looks_for_nan() -> None:
-    with torch.autograd.detect_anomaly():
+    with torch.autograd.set_detect_anomaly(True):
         assert find_layer(nets.Net(), nets.pictures()) == "after"
+
+
+def test_channels_come_first_where_shapes_cannot_tell() -> None:
+    assert infer_grid((2, 8, 8, 8), (64, 64)) == Grid("channels-first", 8, 8)
 
 
 class Branches(nn.Module):

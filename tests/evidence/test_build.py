@@ -221,22 +221,35 @@ def test_a_trial_done_twice_is_refused(samples: pd.DataFrame, trials: pd.DataFra
         built(samples, pd.concat([trials, trials.head(1)]))
 
 
-def test_detectable_and_clusters_needed_by_the_normal_approximation() -> None:
-    # plain proportions far from 0: f is +1 in 30, -1 in 10 and 0 in 60 of 100 pairs
+def paired_flips(by_act: int, by_placebo: int) -> pd.Series:
+    """Evidence on 100 pairs of which some flip by the act alone, others by the placebo alone."""
     samples = planted.samples(100, classes=("doctor",)).assign(prediction="doctor")
     trials = planted.removal(samples, "hair", flips=0, placebo_flips=0, swap=False)
     act, placebo = (trials["arm"] == arm for arm in ("act", "placebo"))
     index = trials["sample_id"].str[1:].astype(int)
-    changed = (act & (index < 30)) | (placebo & (index >= 90))
+    changed = (act & (index < by_act)) | (placebo & (index >= 100 - by_placebo))
     trials["prediction_after"] = trials["prediction_after"].astype(str).mask(changed, "another")
     config = planted.config(interventions={"swap": None})
-    found = row(built(samples, trials, config), region="hair", act="remove:blur")
+    return row(built(samples, trials, config), region="hair", act="remove:blur")
+
+
+def test_detectable_and_clusters_needed_by_the_normal_approximation() -> None:
+    found = paired_flips(30, 10)
     assert found["effect"] == pytest.approx(0.20)
     se = np.sqrt((0.4 - 0.2**2) / 99)
     z, power = stats.norm.ppf(0.95), stats.norm.ppf(0.8)
     assert found["detectable"] == pytest.approx((z + power) * se, rel=0.05)
     # effect 0.20 is above both limits, 0.05 and 0.10, so it can only be confirmed
     assert found["clusters_needed"] == pytest.approx(100 * (z * se / 0.15) ** 2, rel=0.1)
+
+
+def test_between_the_limits_the_nearer_one_would_decide() -> None:
+    found = paired_flips(9, 2)
+    assert found["effect"] == pytest.approx(0.07)
+    to_confirm = 100 * ((found["effect"] - found["lower_limit"]) / 0.02) ** 2
+    to_clear = 100 * ((found["upper_limit"] - found["effect"]) / 0.03) ** 2
+    assert to_clear < to_confirm
+    assert found["clusters_needed"] == np.ceil(to_clear)
 
 
 def test_enough_resamples_for_holm_to_reach_alpha(samples: pd.DataFrame) -> None:

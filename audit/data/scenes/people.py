@@ -23,14 +23,14 @@ HAIR: dict[str, Colour] = {
     "blond": (214, 170, 98),
     "grey": (158, 156, 158),
 }
-_BANDS: list[Colour] = [(214, 62, 92), (236, 138, 160), (150, 92, 178), (240, 180, 76)]
+_BANDS: list[Colour] = [(214, 48, 84), (238, 110, 150), (196, 62, 148), (232, 72, 58)]
 # Every colour occurs for every tone; what is common differs.
 _COMMON = {"fair": (1, 2, 4, 3, 4, 2), "light": (2, 3, 4, 2, 3, 2), "olive": (4, 4, 3, 1, 1, 2)}
 _COMMON |= {"brown": (6, 4, 1, 1, 1, 2), "dark": (7, 3, 1, 1, 1, 2)}
 
 _SCRUBS: list[Colour] = [
-    (44, 128, 134), (62, 112, 172), (82, 146, 104), (124, 88, 148), (188, 98, 122), (48, 66, 108),
-    (120, 132, 146), (206, 128, 84),
+    (44, 128, 134), (62, 112, 172), (82, 146, 118), (48, 66, 108), (120, 132, 146), (96, 140, 164),
+    (60, 104, 96), (142, 160, 158),
 ]  # fmt: skip
 _WHITES: list[Colour] = [(243, 244, 246), (248, 244, 234), (228, 236, 244), (234, 240, 232)]
 
@@ -79,13 +79,13 @@ def cast(gender: str, skin_tone: str, hair_style: str, rng: np.random.Generator)
         hair=_vary(hair, rng, 8),
         jaw=rng.normal(8.7 if man else 7.2, 0.6),
         brow=rng.normal(1.45 if man else 1.05, 0.18),
-        lips=bool(rng.random() < (0.05 if man else 0.88)),
+        lips=bool(rng.random() < (0.05 if man else 0.9)),
         lashes=bool(rng.random() < (0.10 if man else 0.85)),
         facial_hair=str(rng.choice(beards, p=[0.28, 0.20, 0.12, 0.40])) if man else "none",
         glasses=str(rng.choice(["none", "round", "square"], p=[0.72, 0.15, 0.13])),
         earrings=bool(rng.random() < (0.05 if man else 0.45)),
         band=_BANDS[int(rng.integers(len(_BANDS)))]
-        if rng.random() < (0.02 if man else 0.5)
+        if rng.random() < (0.02 if man else 0.6)
         else None,
         smile=rng.uniform(0.5, 1.0),
     )

@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.attribution import find_layer
+from audit.attribution import find_layer, guided_refusal
 from audit.config import Audit
 from audit.data.batches import Batch, batches
 from audit.data.dataset import Dataset
@@ -46,6 +46,8 @@ class Context:
         Region to ``removal`` or ``sufficiency``, for every region under test.
     donors
         For the swap; None where the configuration names none.
+    guided
+        Whether Guided Grad-CAM is computed too.
     """
 
     config: Audit
@@ -55,6 +57,7 @@ class Context:
     layer: str
     tests: dict[str, str] = field(default_factory=dict)
     donors: Donors | None = None
+    guided: bool = False
 
     @property
     def audited(self) -> Positions:
@@ -116,9 +119,7 @@ def choose_layer(config: Audit, classifier: Classifier) -> str:
         If the model has no module of the configured name.
     """
     if config.explain.layer == "auto":
-        height, width = classifier.input.size
-        probe = torch.zeros(1, 3, height, width, device=classifier.device)
-        return find_layer(classifier.module, probe)
+        return find_layer(classifier.module, _probe(classifier), output=classifier.logits)
     names = [name for name, _ in classifier.module.named_modules() if name]
     if config.explain.layer not in names:
         raise ModelError(
@@ -126,6 +127,17 @@ def choose_layer(config: Audit, classifier: Classifier) -> str:
             f"its last ones are {', '.join(names[-5:])}"
         )
     return config.explain.layer
+
+
+def why_not_guided(config: Audit, classifier: Classifier) -> str | None:
+    """Why there is no Guided Grad-CAM: switched off, or undefined for the model; None if there is."""
+    if not config.explain.guided:
+        return "switched off (explain.guided)"
+    return guided_refusal(classifier.module, _probe(classifier), output=classifier.logits)
+
+
+def _probe(classifier: Classifier) -> Tensor:
+    return torch.zeros(1, 3, *classifier.input.size, device=classifier.device)
 
 
 def choose_tests(context: Context) -> dict[str, str]:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from audit.config import Audit
-from audit.context import Context, choose_layer, choose_tests, usable
+from audit.context import Context, choose_layer, choose_tests, usable, why_not_guided
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
@@ -50,14 +50,21 @@ def preview(config: Audit) -> Preview:
     quarantine_limit(samples, config.data.max_bad_fraction)
     classifier = _classifier(config, dataset.classes)
     context = Context(config, few, samples, classifier, choose_layer(config, classifier))
-    context = replace(context, tests=choose_tests(context), donors=donors_of(context))
+    refusal = why_not_guided(config, classifier)
+    context = replace(
+        context,
+        tests=choose_tests(context),
+        donors=donors_of(context),
+        guided=refusal is None,
+    )
     started = time.perf_counter()
     measure_shard(context, context.audited)
     seconds = (time.perf_counter() - started) / max(len(context.audited), 1)
     return Preview(
         facts=_facts(config, dataset, context, seconds),
         cells=_cells(dataset.samples),
-        warnings=_warnings(config, dataset, context.tests, samples),
+        warnings=_warnings(config, dataset, context.tests, samples)
+        + ([f"no Guided Grad-CAM: {refusal}"] if refusal else []),
     )
 
 

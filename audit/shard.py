@@ -77,7 +77,7 @@ def explain_batch(context: Context, batch: Batch, samples: pd.DataFrame) -> Attr
         classifier.prepare(batch.images),
         lambda logits: torch.stack([true, logits.argmax(1)], 1),
         layer=context.layer,
-        guided=context.config.explain.guided,
+        guided=context.guided,
         output=classifier.logits,
     )
 

@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from audit.config import Audit
-from audit.context import Context, choose_layer, choose_tests, usable
+from audit.context import Context, choose_layer, choose_tests, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import DataError, ModelError, RunError
@@ -110,6 +110,7 @@ def plan(run: Run) -> dict[str, Any]:
     decided = {
         "layer": context.layer,
         "tests": choose_tests(context),
+        "no_guided_grad_cam": why_not_guided(config, context.classifier),
         "classes": context.classifier.classes,
         "inputs": inputs,
         "environment": environment(context.classifier.device),
@@ -195,6 +196,7 @@ def trace(run: Run) -> None:
             "seed": config.seed,
             "layer": decided["layer"],
             "tests": decided["tests"],
+            "no_guided_grad_cam": decided["no_guided_grad_cam"],
             "sha256": {**decided["inputs"], "config": identity["config_digest"]},
             "numbers_digest": decided["digest"],
         },
@@ -256,7 +258,11 @@ def _loaded(folder: Path, digest: str) -> Context:
     decided = _plan_of(run)
     context = build_context(run.config(), run)
     return replace(
-        context, layer=decided["layer"], tests=decided["tests"], donors=donors_of(context)
+        context,
+        layer=decided["layer"],
+        tests=decided["tests"],
+        donors=donors_of(context),
+        guided=decided["no_guided_grad_cam"] is None,
     )
 
 

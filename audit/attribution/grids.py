@@ -76,8 +76,6 @@ def infer_grid(shape: tuple[int, ...], image: tuple[int, int]) -> Grid | None:
 
 def _distortion(height: int, width: int, image: tuple[int, int]) -> float:
     """How far a grid is from the proportions of the image; 0 if they are the same."""
-    if not height or not width:
-        return math.inf
     return abs(math.log(height * image[1] / (width * image[0])))
 
 

@@ -162,12 +162,11 @@ class _Tap:
             raise ModelError(
                 f"{self.where} returns {type(output).__name__}; choose one that returns a tensor"
             )
+        self.output = output.clone()  # what comes before may be written to in place,
         if self.cut:
-            self.output = output.detach().clone().requires_grad_()
+            self.output = self.output.detach().requires_grad_()
             torch.set_grad_enabled(True)
-        else:
-            self.output = output
-        return self.output.clone()  # what follows may write in place
+        return self.output.clone()  # and so may what follows
 
     def check(self, logits: Tensor) -> None:
         """Refuse a layer that was not called exactly once before the score.
@@ -211,9 +210,7 @@ class _Tap:
             )
         if grid.layout == "tokens":
             matters = depends(logits, self.output)
-            if matters is None:
-                raise ModelError(_OFF_PATH.format(self.where))
-            if not grid(matters).any():
+            if matters is None or not grid(matters).any():
                 raise ModelError(
                     f"the score does not depend on the patch tokens of {self.where}, only "
                     "on those before them; choose an earlier layer (find_layer names one)"

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.testing import assert_close
 
-from audit.attribution import dead, display, explain
+from audit.attribution import attribute, dead, display, explain
 from audit.errors import ModelError
 from tests.attribution import nets
 from tests.oracles import attribution as oracle
@@ -95,14 +95,17 @@ def test_layer_that_passes_its_input_on_and_is_overwritten_later() -> None:
     class Overwrites(nets.Net):
         def forward(self, x: Tensor) -> Tensor:
             trunk = self.features(self.inner(self.conv(x)))
-            logits: Tensor = self.head(torch.tanh(self.drop(trunk)))
+            logits: Tensor = self.head(self.drop(trunk).square())
             trunk.zero_()
             return logits
 
     images = nets.pictures(2, dtype=torch.float64)
-    model, twin = (nets.ready(net) for net in (Overwrites(), nets.Net(after=torch.tanh)))
+    model, twin = (nets.ready(net) for net in (Overwrites(), nets.Net(after=torch.square)))
     twin.norm = nn.Identity()
-    assert_close(grad_cam(model, images, [3, 1], "drop"), grad_cam(twin, images, [3, 1]))
+    expected = grad_cam(twin, images, [3, 1])
+    assert_close(grad_cam(model, images, [3, 1], "drop"), expected)
+    beside = attribute(model, images, lambda _: torch.tensor([3, 1]), layer="drop", guided=True)
+    assert_close(beside.maps[:, 0], expected)
 
 
 def test_trunk_under_no_grad_in_the_model() -> None:

@@ -130,7 +130,7 @@ def choose_layer(config: Audit, classifier: Classifier) -> str:
 
 
 def why_not_guided(config: Audit, classifier: Classifier) -> str | None:
-    """Why there is no Guided Grad-CAM: switched off, or undefined for the model; None if there is."""
+    """Why there is no Guided Grad-CAM: switched off, or undefined; None where there is one."""
     if not config.explain.guided:
         return "switched off (explain.guided)"
     return guided_refusal(classifier.module, _probe(classifier), output=classifier.logits)

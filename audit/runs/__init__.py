@@ -1,0 +1,1 @@
+"""The run folder: written once, atomically; resumed; sealed; read back."""

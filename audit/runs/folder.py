@@ -1,0 +1,134 @@
+"""A run: one audit, as a folder that holds everything needed to review and re-judge it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from audit.config import Audit, dump_config, load_config
+from audit.errors import RunError
+from audit.runs.files import digest_of, read_json, write_json, write_text
+
+
+@dataclass(frozen=True)
+class Run:
+    """Paths of a run folder."""
+
+    folder: Path
+
+    @property
+    def config_file(self) -> Path:
+        """The configuration as resolved."""
+        return self.folder / "config.yaml"
+
+    @property
+    def identity(self) -> Path:
+        """Digest of the configuration and time of the start."""
+        return self.folder / "run.json"
+
+    @property
+    def provenance(self) -> Path:
+        """Versions, device, seeds, hashes, times."""
+        return self.folder / "provenance.json"
+
+    @property
+    def checked(self) -> Path:
+        """Samples after the data check, before the model has seen them."""
+        return self.folder / "stages" / "checked.parquet"
+
+    @property
+    def plan(self) -> Path:
+        """What will be computed: layer, test per region, donors, digests."""
+        return self.folder / "stages" / "plan.json"
+
+    @property
+    def model(self) -> Path:
+        """Folder of the weights trained by this run and their card."""
+        return self.folder / "model"
+
+    @property
+    def shards(self) -> Path:
+        """Folder of the shards, one folder per digest."""
+        return self.folder / "shards"
+
+    @property
+    def pictures(self) -> Path:
+        """Folder of the samples that the report shows."""
+        return self.folder / "pictures"
+
+    @property
+    def findings(self) -> Path:
+        """Findings as JSON."""
+        return self.folder / "findings.json"
+
+    @property
+    def verdict(self) -> Path:
+        """The verdict as JSON."""
+        return self.folder / "verdict.json"
+
+    @property
+    def report(self) -> Path:
+        """The HTML report."""
+        return self.folder / "report.html"
+
+    @property
+    def record(self) -> Path:
+        """SHA-256 of every other file; written last: a run with a record is finished."""
+        return self.folder / "record.json"
+
+    def table(self, name: str) -> Path:
+        """A stored table."""
+        return self.folder / f"{name}.parquet"
+
+    @property
+    def finished(self) -> bool:
+        """Whether the run has been sealed."""
+        return self.record.is_file()
+
+    def config(self) -> Audit:
+        """The configuration of the run."""
+        if not self.config_file.is_file():
+            raise RunError(f"{self.folder}: no run folder (config.yaml is missing)")
+        return load_config(self.config_file)
+
+
+def start_or_resume(config: Audit, out: Path | None = None) -> Run:
+    """The folder to work in: ``out``, or the newest unfinished run of this configuration, or new.
+
+    Raises
+    ------
+    RunError
+        If ``out`` holds another audit or other files.
+    """
+    digest = config_digest(config)
+    if out is None:
+        parent = (config.output.folder or Path("runs")) / config.name
+        out = _unfinished(parent, digest) or parent / _run_id(digest)
+    run = Run(out.resolve())
+    if run.identity.is_file():
+        if read_json(run.identity).get("config_digest") != digest:
+            raise RunError(f"{out}: holds a run of another configuration; choose another folder")
+    elif run.folder.exists() and any(run.folder.iterdir()):
+        raise RunError(f"{out}: not empty and no run folder; choose another folder")
+    else:
+        run.checked.parent.mkdir(parents=True, exist_ok=True)
+        write_text(run.config_file, dump_config(config))
+        write_json(
+            run.identity, {"config_digest": digest, "started": datetime.now(UTC).isoformat()}
+        )
+    return run
+
+
+def config_digest(config: Audit) -> str:
+    """SHA-256 of a configuration, less where its runs are put."""
+    return digest_of(config.model_dump(mode="json", exclude={"output": {"folder"}}))
+
+
+def _unfinished(parent: Path, digest: str) -> Path | None:
+    candidates = sorted(parent.glob(f"*-{digest[:8]}"), reverse=True)
+    return next((path for path in candidates if not Run(path).finished), None)
+
+
+def _run_id(digest: str) -> str:
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest[:8]}"

@@ -1,0 +1,70 @@
+"""The shard store: content-addressed; a shard exists whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.tables import TABLES, Table, attributes_of, write_table
+
+Positions = npt.NDArray[np.int64]
+
+
+def slices(positions: Positions, shard_size: int) -> list[Positions]:
+    """Positions cut into shards of a fixed size; the last one may be smaller."""
+    return [positions[i : i + shard_size] for i in range(0, len(positions), shard_size)]
+
+
+def shard_folder(shards: Path, digest: str, index: int) -> Path:
+    """Folder of one shard."""
+    return shards / digest[:16] / f"{index:05d}"
+
+
+def write_shard(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
+    """Write a shard's tables to a temporary folder, flush them, and rename it."""
+    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    for name, frame in tables.items():
+        path = temporary / f"{name}.parquet"
+        write_table(frame, TABLES[name], path)
+        _flush(path)
+    _flush(temporary)
+    temporary.replace(folder)
+
+
+def merge_shards(folders: list[Path], table: Table, target: Path) -> None:
+    """Concatenate one table of all shards into one file, a shard at a time."""
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    with pq.ParquetWriter(temporary, _schema(folders, table), compression="zstd") as writer:
+        for part in _parts(folders, table):
+            writer.write_table(part)
+    _flush(temporary)
+    temporary.replace(target)
+
+
+def _parts(folders: list[Path], table: Table) -> Iterator[pa.Table]:
+    for folder in folders:
+        yield pq.read_table(folder / f"{table.name}.parquet")
+
+
+def _schema(folders: list[Path], table: Table) -> pa.Schema:
+    stored = pq.read_schema(folders[0] / f"{table.name}.parquet") if folders else None
+    names = stored.names if stored else []
+    return table.schema(attributes_of(pd.DataFrame(columns=names)))
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from audit.config import Audit
+from audit.errors import RunError
+from audit.runs import shards
+from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
+from audit.runs.folder import Run, start_or_resume
+from audit.runs.record import check_record, seal
+from audit.tables import ATTENTION, SAMPLES, empty, read_table, write_table
+
+
+def _config(seed: int = 0, folder: Path | None = None) -> Audit:
+    return Audit.model_validate(
+        {
+            "name": "birds",
+            "seed": seed,
+            "data": {"root": "/birds", "train": {"split": "train"}},
+            "regions": {"source": {"encoding": "codes", "values": {"bird": 1}}},
+            "output": {"folder": folder},
+        }
+    )
+
+
+def test_unfinished_run_is_resumed_and_a_finished_one_is_not(tmp_path: Path) -> None:
+    config = _config(folder=tmp_path)
+    first = start_or_resume(config)
+    assert start_or_resume(config) == first
+    assert start_or_resume(_config(seed=1, folder=tmp_path)) != first
+    seal(first)
+    first.folder.rename(first.folder.with_name("00000000T000000-" + first.folder.name[-8:]))
+    assert start_or_resume(config).folder.name != "00000000T000000-" + first.folder.name[-8:]
+
+
+def test_named_folder_must_be_empty_or_of_the_same_audit(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    assert start_or_resume(_config(), out) == start_or_resume(_config(), out)
+    with pytest.raises(RunError, match="another configuration"):
+        start_or_resume(_config(seed=1), out)
+    with pytest.raises(RunError, match="not empty and no run folder"):
+        start_or_resume(_config(), tmp_path)
+
+
+def test_run_keeps_its_resolved_configuration(tmp_path: Path) -> None:
+    config = _config()
+    assert start_or_resume(config, tmp_path / "run").config() == config
+
+
+def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run folder"):
+        Run(tmp_path).config()
+
+
+def test_record_refuses_altered_missing_and_unsealed(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_json(run.verdict, {"verdict": "PASS"})
+    with pytest.raises(RunError, match="not a finished run"):
+        check_record(run, ["verdict.json"])
+    seal(run)
+    check_record(run, ["verdict.json"])
+    with pytest.raises(RunError, match=r"findings\.json: missing from the run"):
+        check_record(run, ["findings.json"])
+    write_json(run.verdict, {"verdict": "FAIL"})
+    with pytest.raises(RunError, match="altered"):
+        check_record(run, ["verdict.json"])
+    run.verdict.unlink()
+    with pytest.raises(RunError, match="missing from the run"):
+        check_record(run, ["verdict.json"])
+
+
+def test_record_leaves_out_working_folders(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for path in (run.plan, run.shards / "a" / "b.parquet", run.model / "model.safetensors"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_text(path, "x")
+    seal(run)
+    assert list(read_json(run.record)["files"]) == ["model/model.safetensors"]
+
+
+def test_json_is_whole_sorted_and_never_nan(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": [1.5, None]})
+    assert read_json(tmp_path / "a.json") == {"a": [1.5, None], "b": 1}
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"a": float("nan")})
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(RunError, match="not readable as JSON"):
+        read_json(tmp_path / "bad.json")
+    with pytest.raises(RunError, match="missing"):
+        read_json(tmp_path / "none.json")
+
+
+def test_digests_depend_on_content_only(tmp_path: Path) -> None:
+    assert digest_of({"a": 1, "b": 2}) == digest_of({"b": 2, "a": 1})
+    assert digest_of({"a": 1}) != digest_of({"a": 2})
+    for name in ("x", "y"):
+        (tmp_path / name).write_bytes(b"same")
+    assert file_digest(tmp_path / "x") == file_digest(tmp_path / "y")
+
+
+def _attention(sample_id: str) -> pd.DataFrame:
+    return pd.DataFrame(
+        {
+            "sample_id": [sample_id],
+            "method": "grad-cam",
+            "explained": "true",
+            "target_class": "c",
+            "region": "r",
+            "share": 0.5,
+            "area": 0.5,
+            "rho": 1.0,
+            "pointing": 0.0,
+            "dead": False,
+            "measurable": True,
+        }
+    )
+
+
+def test_shards_merge_in_order(tmp_path: Path) -> None:
+    folders = [shards.shard_folder(tmp_path, "d" * 64, i) for i in range(3)]
+    for i, folder in enumerate(folders):
+        shards.write_shard(folder, {"attention": _attention(f"s{i}")})
+    shards.merge_shards(folders, ATTENTION, tmp_path / "attention.parquet")
+    merged = read_table(tmp_path / "attention.parquet", ATTENTION)
+    assert merged["sample_id"].tolist() == ["s0", "s1", "s2"]
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_shard_that_fails_half_way_does_not_exist(tmp_path: Path) -> None:
+    folder = shards.shard_folder(tmp_path, "d" * 64, 0)
+    with pytest.raises(ValueError, match="unknown columns"):
+        shards.write_shard(
+            folder, {"attention": _attention("s0"), "samples": pd.DataFrame({"x": []})}
+        )
+    assert not folder.exists()
+    shards.write_shard(folder, {"attention": _attention("s0")})
+    assert folder.is_dir()
+
+
+def test_table_read_back_is_the_table_written(tmp_path: Path) -> None:
+    frame = empty(SAMPLES, ["gender", 'a"b</script>'])
+    write_table(frame, SAMPLES, tmp_path / "samples.parquet")
+    back = read_table(tmp_path / "samples.parquet", SAMPLES)
+    pd.testing.assert_frame_equal(back, frame)
+    with pytest.raises(RunError, match="no such table"):
+        read_table(tmp_path / "none.parquet", SAMPLES)
+    (tmp_path / "broken.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RunError, match="not a readable Parquet"):
+        read_table(tmp_path / "broken.parquet", SAMPLES)
+    with pytest.raises(RunError, match=r"column\(s\) missing"):
+        read_table(tmp_path / "samples.parquet", ATTENTION)

@@ -330,7 +330,6 @@ class Policy(Section):
     sufficiency_fail: Fraction = Field(0.10, description="sufficiency excess that is reliance")
     sufficiency_pass: Fraction = Field(0.20, description="sufficiency excess to be ruled out")
     min_clusters: int = Field(30, ge=2, description="independent units a finding needs")
-    min_clusters_disparity: int = Field(60, ge=2, description="per subgroup, for a disparity")
 
     @model_validator(mode="after")
     def _limits_leave_room(self) -> Policy:
@@ -345,7 +344,7 @@ class Statistics(Section):
     """Resampling."""
 
     resamples: int = Field(4999, ge=99, description="sign flips and bootstrap resamples")
-    confidence: float = Field(0.95, gt=0.5, lt=1)
+    confidence: float = Field(0.95, ge=0.95, lt=1, description="of intervals and limits")
 
 
 class Output(Section):
@@ -440,6 +439,7 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
         line = f":{mark.line + 1}" if mark else ""
         problem = getattr(error, "problem", None) or "not YAML"
         raise ConfigError(f"{path}{line}: {problem}") from error
+    _refuse_repeated_keys(tree, path)
     if not isinstance(raw, dict) or tree is None:
         raise ConfigError(f"{path}: must be a mapping of keys such as 'name', 'data', 'regions'")
     for key, value in (overrides or {}).items():
@@ -449,6 +449,22 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
     except ValidationError as error:
         raise ConfigError(_faults(error, path, tree)) from error
     return _resolved(config, path.resolve().parent)
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
+    """YAML lets the last of two equal keys win, which could drop a forbidden region unseen."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise ConfigError(f"{path}:{line}: {key.value}: given twice; keep one")
+        seen.add(key.value)
+        _refuse_repeated_keys(value, path)
 
 
 def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
@@ -493,6 +509,7 @@ def _resolved(config: Audit, folder: Path) -> Audit:
     return config.model_copy(
         update={
             "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+            "output": config.output.model_copy(update={"folder": absolute(config.output.folder)}),
             "model": model.model_copy(
                 update={
                     "checkpoint": absolute(model.checkpoint),

@@ -14,16 +14,20 @@ from torch import Tensor
 from audit.attribution import find_layer, guided_refusal
 from audit.config import Audit
 from audit.data.batches import Batch, batches
-from audit.data.dataset import Dataset
-from audit.errors import ModelError
-from audit.interventions.swap import Donors
+from audit.data.dataset import Dataset, open_dataset
+from audit.errors import DataError, ModelError
+from audit.interventions.swap import Donors, choose_donors
 from audit.interventions.trials import REMOVAL, SUFFICIENCY, placebos, seeds_of
 from audit.models.classifier import Classifier
-from audit.tables import OK
+from audit.models.devices import choose_device
+from audit.models.load import load_classifier
+from audit.runs.folder import Run
+from audit.tables import OK, SAMPLES, UNKNOWN, attribute_column, read_table
 
 Positions = npt.NDArray[np.int64]
 
 PLANNED_ON = 128  # samples that decide whether placebos fit
+MOSTLY = 0.8  # part of them that a placebo must fit
 
 
 @dataclass(frozen=True)
@@ -110,6 +114,39 @@ def usable(samples: pd.DataFrame, part: str) -> Positions:
     return np.flatnonzero((samples["part"] == part) & (samples["status"] == OK)).astype(np.int64)
 
 
+def load_context(config: Audit, run: Run) -> Context:
+    """Data as checked by a run, the classifier (trained by it, or loaded), layer and donors.
+
+    Raises
+    ------
+    DataError
+        If the manifest is not the one that was checked.
+    """
+    dataset = open_dataset(config)
+    samples = read_table(run.checked, SAMPLES)
+    if not samples["sample_id"].equals(dataset.samples["sample_id"]):
+        raise DataError("the manifest changed since the run was started; start a new run")
+    trained = run.model / "model.safetensors" if config.model.trains else None
+    classifier = load_classifier(
+        config.model, dataset.classes, choose_device(config), weights=trained
+    )
+    layer = choose_layer(config, classifier)
+    donors = donors_of(config, dataset, samples)
+    return Context(config, dataset, samples, classifier, layer, donors=donors)
+
+
+def donors_of(config: Audit, dataset: Dataset, samples: pd.DataFrame) -> Donors | None:
+    """Donors of the swap among the audited samples, or None where none is configured."""
+    swap = config.interventions.swap
+    if swap is None:
+        return None
+    eligible = np.zeros(len(samples), dtype=bool)
+    eligible[usable(samples, "audit")] = True
+    known = samples[attribute_column(swap.attribute)].astype(str) != UNKNOWN
+    rows = dataset.rows.assign(sample_id=samples["sample_id"])
+    return choose_donors(rows, eligible & known.to_numpy(), swap)
+
+
 def choose_layer(config: Audit, classifier: Classifier) -> str:
     """The layer to explain: as configured, or the last spatial one on the path of the score.
 
@@ -143,25 +180,27 @@ def _probe(classifier: Classifier) -> Tensor:
 def choose_tests(context: Context) -> dict[str, str]:
     """For each required region, removal against a placebo, or sufficiency where none fits.
 
-    A placebo must fit at least half of some evenly spaced samples that have the region.
+    A placebo must fit most of some evenly spaced samples that have the region, for every class
+    that forbids it.
     """
-    config = context.config
-    classes = context.classifier.classes
-    regions = sorted({name for c in classes for name in config.required_regions(c)})
-    audited = context.audited
+    config, classes, audited = context.config, context.classifier.classes, context.audited
+    forbidding = {
+        region: [c for c in classes if region in config.required_regions(c)]
+        for region in config.regions.names
+    }
+    required = {region: owners for region, owners in forbidding.items() if owners}
     if len(audited) == 0:
-        return dict.fromkeys(regions, REMOVAL)
+        return dict.fromkeys(required, REMOVAL)
     spaced = np.unique(np.linspace(0, len(audited) - 1, PLANNED_ON).round().astype(int))
     batch = context.load(audited[spaced])
+    fits_all = {r: all(_mostly_fits(context, batch, r, c) for c in o) for r, o in required.items()}
+    return {region: REMOVAL if fits else SUFFICIENCY for region, fits in fits_all.items()}
+
+
+def _mostly_fits(context: Context, batch: Batch, region: str, target_class: str) -> bool:
     assert batch.coverage is not None
+    mask = context.region_mask(batch.coverage, [region])
+    avoid = context.avoid_mask(batch.coverage, target_class)
     ids = context.samples["sample_id"].iloc[batch.index].tolist()
-    tests = {}
-    for region in regions:
-        mask = context.region_mask(batch.coverage, [region])
-        owner = next(c for c in classes if region in config.required_regions(c))
-        avoid = context.avoid_mask(batch.coverage, owner)
-        _, fits = placebos(mask, avoid, seeds_of(ids, region, config.seed))
-        present = mask.flatten(1).any(1)
-        rarely = int(fits.sum()) < int(present.sum()) / 2
-        tests[region] = SUFFICIENCY if rarely else REMOVAL
-    return tests
+    _, fits = placebos(mask, avoid, seeds_of(ids, region, context.config.seed))
+    return int(fits.sum()) >= MOSTLY * int(mask.flatten(1).any(1).sum())

@@ -10,15 +10,22 @@ import numpy as np
 import pandas as pd
 
 from audit.config import Audit
-from audit.context import Context, choose_layer, choose_tests, usable, why_not_guided
+from audit.context import (
+    Context,
+    choose_layer,
+    choose_tests,
+    donors_of,
+    usable,
+    why_not_guided,
+)
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
+from audit.models.devices import choose_device
 from audit.models.load import load_classifier
 from audit.models.registry import build
 from audit.shard import measure_shard
-from audit.steps import choose_device, donors_of
-from audit.tables import attribute_column, attributes_of
+from audit.tables import QUARANTINED, attribute_column, attributes_of
 
 TRIED = 32  # samples decoded, explained and altered
 
@@ -45,16 +52,18 @@ def preview(config: Audit) -> Preview:
         Whatever would stop the run.
     """
     dataset = open_dataset(config)
+    quarantine_limit(dataset.samples, config.data.max_bad_fraction)
     few = dataset.subset(_some(dataset))
     samples, _ = check_dataset(few, workers=config.execution.workers)
-    quarantine_limit(samples, config.data.max_bad_fraction)
+    if (samples["status"] == QUARANTINED).all():
+        quarantine_limit(samples, 0)
     classifier = _classifier(config, dataset.classes)
     context = Context(config, few, samples, classifier, choose_layer(config, classifier))
     refusal = why_not_guided(config, classifier)
     context = replace(
         context,
         tests=choose_tests(context),
-        donors=donors_of(context),
+        donors=donors_of(config, few, samples),
         guided=refusal is None,
     )
     started = time.perf_counter()

@@ -93,7 +93,9 @@ def trials(
     for region, test in context.tests.items():
         for target_class in context.classifier.classes:
             rows = np.flatnonzero(scored["prediction"].astype(str) == target_class)
-            if len(rows) == 0 or region not in context.config.required_regions(target_class):
+            required = region in context.config.required_regions(target_class)
+            # Sufficiency compares the predicted classes, so it needs them all.
+            if len(rows) == 0 or (test == REMOVAL and not required):
                 continue
             ids = scored["sample_id"].iloc[rows].tolist()
             make = _removals if test == REMOVAL else _sufficiencies
@@ -269,7 +271,7 @@ def _interventions(
 
 
 def _maps(scored: pd.DataFrame, attribution: Attribution, coverage: Tensor) -> pd.DataFrame:
-    maps = attribution.maps.cpu().numpy().astype(np.float16)
+    maps = attribution.maps.cpu().numpy()
     height, width = maps.shape[-2:]
     masks = coverage_to_grid(coverage, (height, width)).cpu().numpy().astype(np.float16)
     return pd.concat(

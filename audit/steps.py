@@ -13,18 +13,17 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
+import pandas as pd
 
-from audit.config import Audit
-from audit.context import Context, choose_layer, choose_tests, usable, why_not_guided
+from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
-from audit.errors import DataError, ModelError, RunError
+from audit.errors import RunError
 from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
-from audit.interventions.swap import Donors, choose_donors
-from audit.models.load import load_classifier
+from audit.models.devices import choose_device
 from audit.models.train import train_classifier
+from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
@@ -38,11 +37,12 @@ from audit.tables import (
     INTERVENTIONS,
     MAPS,
     SAMPLES,
-    UNKNOWN,
-    attribute_column,
+    empty,
     read_table,
     write_table,
 )
+
+_START_ANEW = "delete that folder or choose another --out"
 
 GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
@@ -59,13 +59,20 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     Raises
     ------
     DataError
-        If the data cannot be used, or more than ``max_bad_fraction`` of it is bad.
+        If the data cannot be used, or more than ``max_bad_fraction`` of a part is bad.
+    RunError
+        If the run was started on other data.
     """
-    if run.checked.is_file():
-        return
     config = run.config()
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
+    digest = {"data": data_digest(config, dataset)}
+    if run.checked.is_file():
+        if read_json(run.data) != digest:
+            raise RunError(
+                f"{run.folder}: the data changed since the run was started; {_START_ANEW}"
+            )
+        return
     count = len(dataset.samples)
     samples, _ = check_dataset(
         dataset,
@@ -73,6 +80,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         progress=lambda done: progress("check data", done, count),
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
+    write_json(run.data, digest)
     write_table(samples, SAMPLES, run.checked)
 
 
@@ -93,32 +101,59 @@ def fit(run: Run, progress: Progress = silent) -> None:
     )
 
 
-def plan(run: Run) -> dict[str, Any]:
-    """Choose layer and tests, and name the digest of all that changes the numbers."""
-    if run.plan.is_file():
-        return _plan_of(run)
+def plan(run: Run) -> None:
+    """Choose layer and tests, and name the digest of all that changes the numbers.
+
+    Raises
+    ------
+    RunError
+        If the run was planned for another model, device or version.
+    """
     config = run.config()
-    context = build_context(config, run)
-    settings = config.model_dump(
-        mode="json", exclude={"output", "policy", "statistics", "description", "name"}
-    )
+    context = load_context(config, run)
     inputs = {
-        "data": data_digest(config, context.dataset),
+        "data": read_json(run.data)["data"],
         "samples": file_digest(run.checked),
-        "weights": _weights_digest(config, run),
+        "weights": weights_digest(context.classifier.module),
     }
+    settings = config.model_dump(
+        mode="json",
+        exclude={"name", "description", "output", "statistics", "policy"},
+    )
+    surroundings = environment(context.classifier.device)
+    engine = {k: v for k, v in surroundings.items() if k not in ("git_commit", "platform")}
+    digest = digest_of([settings, config.policy.required, inputs, engine])
+    if run.plan.is_file():
+        if _plan_of(run)["digest"] != digest:
+            raise RunError(
+                f"{run.folder}: model, device or version changed since the run was started; "
+                + _START_ANEW
+            )
+        return
     decided = {
         "layer": context.layer,
         "tests": choose_tests(context),
         "no_guided_grad_cam": why_not_guided(config, context.classifier),
-        "classes": context.classifier.classes,
         "inputs": inputs,
-        "environment": environment(context.classifier.device),
-        "digest": digest_of([settings, inputs, context.classifier.device.type]),
+        "environment": surroundings,
+        "digest": digest,
         "shards": len(slices(context.audited, config.execution.shard_size)),
     }
     write_json(run.plan, decided)
-    return decided
+
+
+def check_finished(run: Run) -> None:
+    """Refuse to take a finished run for one of today's data and weights.
+
+    Raises
+    ------
+    RunError
+        If they differ from those that were audited.
+    """
+    if not run.plan.is_file():
+        raise RunError(f"{run.folder}: a copy of a finished run; {_START_ANEW}")
+    prepare(run)
+    plan(run)
 
 
 def measure(run: Run, index: int) -> Path:
@@ -126,7 +161,7 @@ def measure(run: Run, index: int) -> Path:
     decided = _plan_of(run)
     folder = shard_folder(run.shards, decided["digest"], index)
     if not folder.is_dir():
-        context = _loaded(run.folder, decided["digest"])
+        context = _planned(run.folder, decided["digest"])
         positions = slices(context.audited, context.config.execution.shard_size)[index]
         write_shard(folder, measure_shard(context, positions))
     return folder
@@ -147,16 +182,16 @@ def merge(run: Run) -> None:
         raise RunError(f"{run.shards}: shard(s) {', '.join(missing)} missing; start the run again")
     for table in (ATTENTION, INTERVENTIONS, MAPS):
         merge_shards(folders, table, run.table(table.name))
-    samples = read_table(run.checked, SAMPLES).astype({"prediction": object})
-    attributes = [c for c in samples.columns if c.startswith(attribute_column(""))]
-    measured = SAMPLES.schema()
-    for folder in folders:
-        scored = read_table(folder / "samples.parquet", SAMPLES).set_index("sample_id")
-        at = samples.index[samples["sample_id"].isin(scored.index) & (samples["part"] == "audit")]
-        for column in ("prediction", "score", "margin", "true_margin"):
-            values = scored[column].reindex(samples.loc[at, "sample_id"])
-            samples.loc[at, column] = values.astype(samples[column].dtype).to_numpy()
-    write_table(samples[[*measured.names, *attributes]], SAMPLES, run.table("samples"))
+    measured = ["prediction", "score", "margin", "true_margin"]
+    scored = pd.concat(
+        [read_table(f / "samples.parquet", SAMPLES, ["sample_id", *measured]) for f in folders]
+        or [empty(SAMPLES)]
+    )
+    samples = read_table(run.checked, SAMPLES)
+    columns = list(samples.columns)
+    # An id is unique among usable samples, whatever part they are in.
+    merged = samples.drop(columns=measured).merge(scored, on="sample_id", how="left")
+    write_table(merged[columns], SAMPLES, run.table("samples"))
 
 
 def judge(run: Run) -> None:
@@ -181,7 +216,7 @@ def judge(run: Run) -> None:
 def illustrate(run: Run) -> None:
     """Choose the samples that the report shows, and draw their maps and altered pictures."""
     decided = _plan_of(run)
-    draw_pictures(_loaded(run.folder, decided["digest"]), run)
+    draw_pictures(_planned(run.folder, decided["digest"]), run)
 
 
 def trace(run: Run) -> None:
@@ -208,87 +243,19 @@ def seal(run: Run) -> None:
     seal_record(run)
 
 
-def build_context(config: Audit, run: Run) -> Context:
-    """Data as checked by the run, the classifier (trained by it, or loaded) and the layer.
-
-    Raises
-    ------
-    DataError
-        If the manifest is not the one that was checked.
-    """
-    dataset = open_dataset(config)
-    samples = read_table(run.checked, SAMPLES)
-    if not samples["sample_id"].equals(dataset.samples["sample_id"]):
-        raise DataError("the manifest changed since the run was started; start a new run")
-    trained = run.model / "model.safetensors" if config.model.trains else None
-    classifier = load_classifier(
-        config.model, dataset.classes, choose_device(config), weights=trained
-    )
-    return Context(config, dataset, samples, classifier, choose_layer(config, classifier))
-
-
-def choose_device(config: Audit) -> torch.device:
-    """The configured device; auto takes a GPU where there is one.
-
-    Raises
-    ------
-    ModelError
-        If the device is not there.
-    """
-    name = config.execution.device
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise ModelError(
-            f"execution.device: '{name}' is no device; use auto, cpu or cuda"
-        ) from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise ModelError(
-            f"execution.device: '{name}', but no CUDA device is there; use auto or cpu"
-        )
-    return device
-
-
 @lru_cache(maxsize=1)
-def _loaded(folder: Path, digest: str) -> Context:
+def _planned(folder: Path, digest: str) -> Context:
     """Context of a planned run, loaded once per process."""
     run = Run(folder)
     decided = _plan_of(run)
-    context = build_context(run.config(), run)
     return replace(
-        context,
+        load_context(run.config(), run),
         layer=decided["layer"],
         tests=decided["tests"],
-        donors=donors_of(context),
         guided=decided["no_guided_grad_cam"] is None,
     )
-
-
-def donors_of(context: Context) -> Donors | None:
-    """Donors of the swap among the audited samples, or None where none is configured."""
-    swap = context.config.interventions.swap
-    if swap is None:
-        return None
-    columns = {swap.attribute, *swap.match, *(swap.control_match or [])}
-    unknown = sorted(columns - set(context.dataset.rows.columns))
-    if unknown:
-        raise DataError(f"interventions.swap: the manifest has no column {', '.join(unknown)}")
-    eligible = context.samples.index.isin(context.audited)
-    known = context.samples[attribute_column(swap.attribute)].astype(str) != UNKNOWN
-    rows = context.dataset.rows.assign(sample_id=context.samples["sample_id"])
-    return choose_donors(rows, eligible & known.to_numpy(), swap)
 
 
 def _plan_of(run: Run) -> dict[str, Any]:
     decided: dict[str, Any] = read_json(run.plan)
     return decided
-
-
-def _weights_digest(config: Audit, run: Run) -> str:
-    if config.model.trains:
-        return file_digest(run.model / "model.safetensors")
-    if config.model.checkpoint is not None:
-        return file_digest(config.model.checkpoint)
-    return digest_of([config.model.architecture, config.model.arguments])

@@ -148,7 +148,7 @@ MAPS = Table(
         Column("target_class", _TEXT, "the class explained"),
         Column("height", pa.int32(), "grid rows"),
         Column("width", pa.int32(), "grid columns"),
-        Column("map", pa.list_(pa.float16()), "raw signed Grad-CAM, row-major"),
+        Column("map", pa.list_(pa.float32()), "raw signed Grad-CAM, row-major"),
         Column("masks", pa.list_(pa.float16()), "pooled masks, regions x rows x columns"),
     ),
 )

@@ -19,9 +19,16 @@ from prefect.task_runners import ThreadPoolTaskRunner
 from audit import steps
 from audit.config import Audit
 from audit.gate import Verdict
-from audit.runs.folder import Run, start_or_resume
+from audit.runs.folder import Run, start_or_resume, working_on
 from flows import progress
 from flows.direct import conclude
+
+GATE_STATES = {
+    "PASS": "GatePassed",
+    "FAIL": "GateFailed",
+    "INCONCLUSIVE": "GateInconclusive",
+    "ERROR": "GateError",
+}
 
 
 @task(name="check data", cache_policy=NO_CACHE)
@@ -68,8 +75,11 @@ def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
         Run folder; default: the newest unfinished run of this audit, or a new one.
     """
     run = start_or_resume(config, Path(out) if out else None)
-    if not run.finished:
-        _run_tasks(run)
+    with working_on(run):
+        if run.finished:
+            steps.check_finished(run)
+        else:
+            _run_tasks(run)
     verdict = Verdict.read(run.verdict)
     create_markdown_artifact(
         (run.folder / "summary.md").read_text(encoding="utf-8"),
@@ -94,12 +104,7 @@ def _run_tasks(run: Run) -> None:
 
 def gate_state(verdict: Verdict, run: Run) -> State[Any]:
     """Final state of the flow for a verdict; its name can trigger automations."""
-    name = {
-        "PASS": "GatePassed",
-        "FAIL": "GateFailed",
-        "INCONCLUSIVE": "GateInconclusive",
-        "ERROR": "GateError",
-    }[verdict.verdict]
+    name = GATE_STATES[verdict.verdict]
     make = Completed if verdict.verdict == "PASS" else Failed
     state: State[Any] = make(name=name, message=f"{verdict.reason} Report: {run.report}")
     return state

@@ -29,8 +29,8 @@ app = typer.Typer(
     epilog="Start with `cuecheck demo`. Exit codes of `gate`: 0 PASS, 1 FAIL, 2 bad input, "
     "3 internal error, 4 ERROR, 5 INCONCLUSIVE.",
 )
-screen = Console(highlight=False)
-errors = Console(stderr=True, highlight=False)
+screen = Console(highlight=False, markup=False)
+errors = Console(stderr=True, highlight=False, markup=False)
 
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
@@ -72,7 +72,7 @@ def run(
     folder = _execute(audit, out, prefect, quiet or as_json)
     _announce(folder, as_json, quiet)
     if gate_exit:
-        raise typer.Exit(_verdict(folder).exit_code)
+        raise typer.Exit(_trusted_verdict(folder).exit_code)
 
 
 @app.command()
@@ -87,7 +87,7 @@ def demo(
     quiet: QuietOption = False,
 ) -> None:
     """Run the embedded doctor/nurse study: data, training, audit, report. Needs no download."""
-    audit = _read(Path("demo-rebalanced.yaml" if rebalanced else "demo.yaml"), overrides)
+    audit = _read(SHIPPED / ("demo-rebalanced.yaml" if rebalanced else "demo.yaml"), overrides)
     if not (quiet or as_json):
         screen.print(audit.description.strip() + "\n")
     folder = _execute(audit, out, prefect, quiet or as_json)
@@ -99,11 +99,7 @@ def demo(
 @app.command(epilog="Example: `cuecheck gate runs/demo/20260101T000000-0a1b2c3d && ./release.sh`")
 def gate(run: RunArgument, as_json: JsonOption = False) -> None:
     """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run."""
-    from audit.runs.folder import Run
-    from audit.runs.record import check_record
-
-    check_record(Run(run), ["verdict.json", "findings.json", "evidence.parquet", "config.yaml"])
-    verdict = _verdict(run)
+    verdict = _trusted_verdict(run)
     if as_json:
         screen.print_json(verdict.to_json())
     else:
@@ -117,14 +113,13 @@ def gate(run: RunArgument, as_json: JsonOption = False) -> None:
 def report(run: RunArgument) -> None:
     """Build report.html again from the run folder; needs neither model nor data."""
     from audit.runs.folder import Run
-    from audit.runs.record import seal
+    from audit.runs.record import reseal
     from reports.build import build_report
 
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder")
-    path = build_report(run)
-    if Run(run).finished:
-        seal(Run(run))
+    with reseal(Run(run), "report.html"):
+        path = build_report(run)
     screen.print(str(path), soft_wrap=True)
 
 
@@ -192,7 +187,7 @@ def _read(path: Path, overrides: list[str] | None) -> Audit:
         pairs[key.strip()] = value
     if not path.is_file():
         shipped = SHIPPED / f"{path.stem}.yaml"
-        if not shipped.is_file():
+        if path.parent not in (Path(), Path("configs")) or not shipped.is_file():
             names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
             raise ConfigError(f"{path}: no such file, nor a shipped configuration ({names})")
         path = shipped
@@ -200,29 +195,43 @@ def _read(path: Path, overrides: list[str] | None) -> Audit:
 
 
 def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path:
-    from audit.runs.folder import Run, start_or_resume
+    from audit.runs.folder import start_or_resume
 
     started = start_or_resume(audit, out)
     if not quiet:
-        errors.print(f"run folder: {started.folder}", soft_wrap=True)
-    with progress.shown(quiet):
-        if prefect:
-            _through_prefect(audit, started)
-        else:
-            from flows.direct import run_directly
+        state = "finished already" if started.finished else "run folder"
+        errors.print(f"{state}: {started.folder}", soft_wrap=True)
+    try:
+        with progress.shown(quiet):
+            if prefect:
+                _through_prefect(audit, started)
+            else:
+                from flows.direct import run_directly
 
-            run_directly(started)
-    return Run(started.folder).folder
+                run_directly(started)
+    except KeyboardInterrupt as error:
+        errors.print("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(INTERRUPTED) from error
+    return Path(started.folder)
 
 
 def _through_prefect(audit: Audit, started: Any) -> None:
-    from flows.audit import audit_flow
+    from flows.audit import GATE_STATES, audit_flow
 
     state = audit_flow(audit, str(started.folder), return_state=True)
-    if started.finished:
+    if state.name in GATE_STATES.values():
         return
     failure = state.result(raise_on_failure=False)
     raise failure if isinstance(failure, Exception) else RunError(f"the flow ended as {state.name}")
+
+
+def _trusted_verdict(folder: Path) -> Any:
+    """The verdict of a run that is finished and unaltered."""
+    from audit.runs.folder import Run
+    from audit.runs.record import check_record
+
+    check_record(Run(folder), ["verdict.json", "findings.json", "evidence.parquet", "config.yaml"])
+    return _verdict(folder)
 
 
 def _verdict(folder: Path) -> Any:
@@ -242,14 +251,14 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     if quiet:
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("finding", "status", "effect", "95 % limits", "clusters"):
+    for column in ("finding", "status", "effect", "interval", "clusters"):
         table.add_column(column)
     for finding in read_json(folder / "findings.json")["findings"]:
         table.add_row(
             Text(_finding_name(finding)),
             Text(finding["status"], style=COLOURS.get(finding["status"], "yellow")),
             _percent(finding["effect"]),
-            f"{_percent(finding['lower_limit'])} to {_percent(finding['upper_limit'])}",
+            f"{_percent(finding['low'])} to {_percent(finding['high'])}",
             str(finding["clusters"]),
         )
     screen.print(table)
@@ -292,7 +301,7 @@ def _show_preview(found: dict[str, Any]) -> None:
     screen.print(table)
     for warning in found["warnings"]:
         screen.print(Text.assemble(("warning ", "yellow"), warning))
-    screen.print("[green]ok[/green] nothing stands in the way of `cuecheck run`")
+    screen.print(Text.assemble(("ok", "green"), " nothing stands in the way of `cuecheck run`"))
 
 
 def main() -> None:
@@ -303,9 +312,6 @@ def main() -> None:
     except CuecheckError as error:
         errors.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        errors.print("interrupted; the same command goes on where it stopped")
-        sys.exit(INTERRUPTED)
     except Exception as error:  # the last line of defence: a bug is reported, not dumped
         if os.environ.get("CUECHECK_DEBUG"):
             traceback.print_exc()

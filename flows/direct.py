@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 from audit import steps
-from audit.runs.folder import Run
+from audit.runs.folder import Run, working_on
 from flows import progress
 from reports.build import build_report
 
 
 def run_directly(run: Run) -> None:
-    """Run every stage that is not done yet."""
+    """Run every stage that is not done yet.
+
+    Raises
+    ------
+    RunError
+        If another process works on the run, or data or model are not those it was started with.
+    """
+    with working_on(run):
+        _run_stages(run)
+
+
+def _run_stages(run: Run) -> None:
     if run.finished:
+        steps.check_finished(run)
         return
     steps.prepare(run, progress.report)
     steps.fit(run, progress.report)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -38,7 +39,7 @@ def starting_config(folder: Path, config_folder: Path) -> str:
     if not folder.is_dir():
         raise DataError(f"{folder}: no such folder")
     root = os.path.relpath(folder.resolve(), config_folder)
-    name = "".join(c if c.isalnum() else "-" for c in folder.resolve().name).strip("-") or "audit"
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:64] or "audit"
     tables = sorted(p for p in folder.iterdir() if p.suffix in {".csv", ".parquet"})
     if tables:
         return _HEAD.format(name=_text(name)) + _from_manifest(tables[0], root)
@@ -77,7 +78,7 @@ def _from_manifest(path: Path, root: str) -> str:
 
 
 def _split_lines(table: pd.DataFrame) -> list[str]:
-    if "split" not in table:
+    if "split" not in table or table["split"].dropna().empty:
         return [
             "  train: {}  # column: value(s) of the training rows; must not overlap with audit",
             "  audit: {}  # column: value(s) of the audited rows",

@@ -170,13 +170,18 @@ def check_dataset(
 
 
 def quarantine_limit(samples: pd.DataFrame, max_bad_fraction: float) -> None:
-    """Stop where too many samples are quarantined.
+    """Stop where too many samples of a part are quarantined.
 
     Raises
     ------
     DataError
         If more than the fraction is; with the counts by kind and the first ids of each.
     """
+    for part, rows in samples.groupby("part", observed=True):
+        _limit_part(rows, str(part), max_bad_fraction)
+
+
+def _limit_part(samples: pd.DataFrame, part: str, max_bad_fraction: float) -> None:
     bad = samples[samples["status"] == QUARANTINED]
     if len(bad) <= max_bad_fraction * len(samples) and len(bad) < len(samples):
         return
@@ -184,7 +189,7 @@ def quarantine_limit(samples: pd.DataFrame, max_bad_fraction: float) -> None:
     by_size = sorted(groups, key=lambda item: (-len(item[1]), str(item[0])))
     listed = "; ".join(f"{kind}: {len(group)} ({_some_ids(group)})" for kind, group in by_size)
     raise DataError(
-        f"{len(bad)} of {len(samples)} samples cannot be used, more than "
+        f"{len(bad)} of {len(samples)} samples of the {part} part cannot be used, more than "
         f"data.max_bad_fraction = {max_bad_fraction:g} allows: {listed}"
     )
 

@@ -39,8 +39,12 @@ def select(config: Audit, manifest: Manifest) -> Selection:
     parts = parts_of(manifest)
     used = parts != NO_PART
     rows = manifest.rows[used].reset_index(drop=True)
+    rows[columns.sample_id] = rows[columns.sample_id].str.strip()
     numbers = pd.Series(manifest.rows.index[used] + 1)  # for people: the first row is 1
     classes = manifest.data.classes or sorted(set(rows[columns.label]) - {""})
+    unknown = sorted(set(config.regions.per_class) - set(classes))
+    if unknown:
+        raise DataError(f"regions.per_class: {unknown} no class; classes are {classes}")
     clusters = rows[columns.cluster_id] if columns.cluster_id else rows[columns.sample_id]
     reasons = _reasons(rows, manifest, classes)
     samples = pd.DataFrame(
@@ -98,7 +102,7 @@ def _reasons(rows: pd.DataFrame, manifest: Manifest, classes: list[str]) -> pd.S
 def _unique_ids(ids: pd.Series, numbers: pd.Series) -> pd.Series:
     """Ids with the row number added where an id is missing or came before."""
     repeated = ids.duplicated() | (ids == "")
-    return ids.mask(repeated, ids + " (row " + numbers.astype(str) + ")").str.strip()
+    return ids.mask(repeated, ids + " (row " + numbers.astype(str) + ")")
 
 
 def _hold_out(samples: pd.DataFrame, manifest: Manifest, seed: int) -> None:

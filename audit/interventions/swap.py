@@ -54,13 +54,25 @@ def choose_donors(rows: pd.DataFrame, eligible: npt.NDArray[np.bool_], swap: Swa
         (same, swap.control_match or swap.match, True),
     ):
         for group in pool.groupby(columns, sort=True).indices.values():
-            for i in group:
-                fits = group[(subgroup[group] == subgroup[i]) == want_same]
-                fits = fits[fits != i]
-                if len(fits):
-                    pick = _stable_hash(str(pool["sample_id"].iloc[i])) % len(fits)
-                    chosen[positions[i]] = positions[fits[pick]]
+            for value in np.unique(subgroup[group]):
+                members = group[subgroup[group] == value]
+                fits = members if want_same else group[subgroup[group] != value]
+                for i in members:
+                    donor = _pick(fits, i, str(pool["sample_id"].iloc[i]))
+                    if donor is not None:
+                        chosen[positions[i]] = positions[donor]
     return Donors(other, same)
+
+
+def _pick(fits: npt.NDArray[np.int64], own: int, sample_id: str) -> int | None:
+    """One of the donors that fit, never the sample itself (``fits`` is sorted)."""
+    at = int(np.searchsorted(fits, own))
+    among_them = bool(at < len(fits) and fits[at] == own)
+    count = len(fits) - among_them
+    if count == 0:
+        return None
+    pick = _stable_hash(sample_id) % count
+    return int(fits[pick + (among_them and pick >= at)])
 
 
 def paste(images: Tensor, masks: Tensor, donor_images: Tensor, donor_masks: Tensor) -> Tensor:

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from audit.config import Audit, dump_config, load_config
 from audit.errors import RunError
@@ -38,8 +44,13 @@ class Run:
         return self.folder / "stages" / "checked.parquet"
 
     @property
+    def data(self) -> Path:
+        """Digest of the data that was checked."""
+        return self.folder / "stages" / "data.json"
+
+    @property
     def plan(self) -> Path:
-        """What will be computed: layer, test per region, donors, digests."""
+        """What will be computed: layer, test per region, digests."""
         return self.folder / "stages" / "plan.json"
 
     @property
@@ -82,6 +93,11 @@ class Run:
         return self.folder / f"{name}.parquet"
 
     @property
+    def lock(self) -> Path:
+        """Held by the process that works on the run."""
+        return self.folder / ".lock"
+
+    @property
     def finished(self) -> bool:
         """Whether the run has been sealed."""
         return self.record.is_file()
@@ -112,12 +128,35 @@ def start_or_resume(config: Audit, out: Path | None = None) -> Run:
     elif run.folder.exists() and any(run.folder.iterdir()):
         raise RunError(f"{out}: not empty and no run folder; choose another folder")
     else:
-        run.checked.parent.mkdir(parents=True, exist_ok=True)
-        write_text(run.config_file, dump_config(config))
-        write_json(
-            run.identity, {"config_digest": digest, "started": datetime.now(UTC).isoformat()}
-        )
+        _create(run, config, digest)
     return run
+
+
+@contextmanager
+def working_on(run: Run) -> Iterator[None]:
+    """Keep other processes off a run, and clear what a killed one left half-written.
+
+    Raises
+    ------
+    RunError
+        If another process works on it.
+    """
+    try:
+        with FileLock(run.lock, timeout=0):
+            for leftover in run.folder.rglob(".*.tmp"):
+                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+            yield
+    except Timeout as error:
+        raise RunError(f"{run.folder}: another process works on this run; wait for it") from error
+
+
+def _create(run: Run, config: Audit, digest: str) -> None:
+    """Make the folder with its configuration and identity, as a whole."""
+    draft = Run(run.folder.with_name(f".{run.folder.name}.{os.getpid()}.tmp"))
+    draft.checked.parent.mkdir(parents=True)
+    write_text(draft.config_file, dump_config(config))
+    write_json(draft.identity, {"config_digest": digest, "started": datetime.now(UTC).isoformat()})
+    draft.folder.replace(run.folder)
 
 
 def config_digest(config: Audit) -> str:

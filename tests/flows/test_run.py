@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from audit import steps
 from audit.config import load_config
-from audit.errors import DataError
-from audit.runs.folder import start_or_resume
+from audit.errors import RunError
+from audit.runs.folder import start_or_resume, working_on
 from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, read_table
 from flows.direct import run_directly
 from tests.flows.conftest import Command
@@ -120,7 +121,24 @@ def test_data_that_changed_under_a_started_run_stop_it(tmp_path: Path) -> None:
     steps.prepare(run)
     manifest = tmp_path / "data" / "manifest.csv"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(DataError, match="changed since the run was started"):
+    with pytest.raises(RunError, match="data changed since the run was started"):
+        run_directly(run)
+
+
+def test_weights_that_changed_under_a_run_stop_it_finished_or_not(tmp_path: Path) -> None:
+    config = load_config(write_tiny(tmp_path / "data"))
+    run = start_or_resume(config, tmp_path / "run")
+    run_directly(run)
+    weights = run.model / "model.safetensors"
+    altered = {name: value + 1 for name, value in load_file(weights).items()}
+    save_file(altered, weights)
+    with pytest.raises(RunError, match="model, device or version changed"):
+        run_directly(run)
+
+
+def test_a_second_process_is_kept_off(tiny: Path, tmp_path: Path) -> None:
+    run = start_or_resume(load_config(tiny), tmp_path / "run")
+    with working_on(run), pytest.raises(RunError, match="another process works on this run"):
         run_directly(run)
 
 

@@ -9,8 +9,8 @@ from audit.config import Audit
 from audit.errors import RunError
 from audit.runs import shards
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
-from audit.runs.folder import Run, start_or_resume
-from audit.runs.record import check_record, seal
+from audit.runs.folder import Run, start_or_resume, working_on
+from audit.runs.record import check_record, reseal, seal
 from audit.tables import ATTENTION, SAMPLES, empty, read_table, write_table
 
 
@@ -79,6 +79,27 @@ def test_record_leaves_out_working_folders(tmp_path: Path) -> None:
         write_text(path, "x")
     seal(run)
     assert list(read_json(run.record)["files"]) == ["model/model.safetensors"]
+
+
+def test_one_file_is_resealed_and_no_other_may_be_altered(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for path in (run.report, run.verdict):
+        write_text(path, "before")
+    seal(run)
+    with reseal(run, "report.html"):
+        write_text(run.report, "after")
+    check_record(run, ["report.html", "verdict.json"])
+    write_text(run.verdict, "forged")
+    with pytest.raises(RunError, match="altered"), reseal(run, "report.html"):
+        pass
+
+
+def test_a_start_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
+    run = start_or_resume(_config(), tmp_path / "run")
+    leftover = run.folder / ".samples.parquet.1.tmp"
+    leftover.write_text("half")
+    with working_on(run):
+        assert not leftover.exists()
 
 
 def test_json_is_whole_sorted_and_never_nan(tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def test_overrides_win(tmp_path: Path) -> None:
         ("name: birds", "interventions: {fills: [blur]}\nname: birds", r"interventions\.fills"),
         ("name: birds", "interventions: {swap: {attribute: sex, match: [a]}}\nname: birds", r"'sex' is no attribute"),
         ("name: birds", "name: [birds", r"audit\.yaml:2: "),
-        ("    core: [bird]", "    forbidden: []\n    core: [bird]", r"audit\.yaml:12: forbidden: given twice"),
+        ("    core: [bird]", "    forbidden: []\n    core: [bird]", r"forbidden: given twice"),
         (GOOD, "- a list", r"must be a mapping"),
         (GOOD, "", r"must be a mapping"),
     ],

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from audit.gate import EXIT_CODES, Verdict
 from audit.runs.files import write_text
 from audit.runs.folder import Run
 from audit.runs.record import seal
+from flows import cli
 from tests.flows.conftest import Command
 from tests.tiny import CONFIG, write_tiny
 
@@ -86,14 +88,14 @@ def _config(old: str, new: str) -> Callable[[Path], None]:
 BAD_INPUTS = {
     "no config": (lambda f: (f / "audit.yaml").unlink(), "no such file"),
     "not yaml": (_config("name: tiny", "name: [tiny"), "audit.yaml:"),
-    "unknown key": (_config("name: tiny", "nmae: tiny"), "unknown key"),
+    "unknown key": (_config("name: tiny", "name: tiny\nsead: 1"), "unknown key"),
     "no manifest": (lambda f: (f / "manifest.csv").unlink(), "manifest"),
-    "empty manifest": (_manifest(lambda text: ""), "manifest"),
-    "no such column": (_config("attributes: [background]", "attributes: [sex]"), "sex"),
+    "empty manifest": (_manifest(lambda text: ""), "no samples found"),
+    "no such column": (_config("attributes: [background]", "attributes: [background, sex]"), "sex"),
     "no such filter": (_config("audit: {split: test}", "audit: {fold: 1}"), "fold"),
     "nothing to audit": (_config("audit: {split: test}", "audit: {split: none}"), "none"),
     "train is audit": (_config("audit: {split: test}", "audit: {split: train}"), "both"),
-    "unknown labels": (_config("classes: [square, disc]", "classes: [square, ring]"), "label"),
+    "unknown class": (_config("classes: [square, disc]", "classes: [square, ring]"), "ring"),
     "all masks missing": (lambda f: shutil.rmtree(f / "masks"), "missing mask"),
     "all pictures missing": (lambda f: shutil.rmtree(f / "images"), "missing image"),
     "no such architecture": (_config("arguments: {width: 8}", "architecture: resnet19"), "resnet19"),
@@ -107,16 +109,27 @@ BAD_INPUTS = {
 
 
 @pytest.mark.parametrize("name", BAD_INPUTS)
-def test_bad_input_is_one_line_and_exit_2(name: str, cuecheck: Command, tmp_path: Path) -> None:
+def test_bad_input_is_one_line_and_exit_2(
+    name: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     spoil, expected = BAD_INPUTS[name]
-    write_tiny(tmp_path)
+    write_tiny(tmp_path, per_cell=3)
     spoil(tmp_path)
-    done = cuecheck("run", "audit.yaml", "--no-prefect", "-q", "--out", "run", cwd=tmp_path)
-    assert done.returncode == 2, done.stderr
-    assert done.stderr.startswith("error: ")
-    assert expected in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert "Traceback" not in done.stderr + done.stdout
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["cuecheck", "run", "audit.yaml", "--no-prefect", "-q", "--out", "run"]
+    )
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    told = capsys.readouterr()
+    assert caught.value.code == 2, told.err
+    assert told.err.startswith("error: ")
+    assert expected in told.err
+    assert len(told.err.splitlines()) == 1
+    assert "Traceback" not in told.err + told.out
 
 
 def test_bad_input_through_prefect_is_one_line_too(cuecheck: Command, tmp_path: Path) -> None:
@@ -178,8 +191,6 @@ def test_schema_and_help(cuecheck: Command) -> None:
 def test_internal_error_is_told_as_one(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from flows import cli
-
     def broken() -> None:
         raise ZeroDivisionError("by design")
 

@@ -87,10 +87,13 @@ def read_run(folder: Path) -> Run:
         config=load_config(folder / "config.yaml"),
         samples=_plain(tables.read_table(folder / "samples.parquet", tables.SAMPLES)),
         attention=tables.read_table(
-            folder / "attention.parquet", tables.ATTENTION, ["sample_id", "region", "area", "dead"]
+            folder / "attention.parquet",
+            tables.ATTENTION,
+            ["region", "area"],
+            {"method": "grad-cam", "explained": "true"},
         ),
         interventions=tables.read_table(
-            folder / "interventions.parquet", tables.INTERVENTIONS, ["sample_id", "region"]
+            folder / "interventions.parquet", tables.INTERVENTIONS, ["region"]
         ),
         evidence=_plain(tables.read_table(folder / "evidence.parquet", tables.EVIDENCE)),
         findings=_records(folder / "findings.json", "findings"),

@@ -225,6 +225,7 @@ def quarantined(count: int, of: int) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "sample_id": [f"s{index}" for index in range(of)],
+            "part": "audit",
             "status": ["quarantined"] * count + ["ok"] * (of - count),
             "reason": reasons + [""] * (of - count),
         }
@@ -238,8 +239,14 @@ def test_few_bad_samples_are_let_through(count: int, of: int, limit: float) -> N
 
 @pytest.mark.parametrize(("count", "of", "limit"), [(1, 5, 0), (2, 100, 0.01), (10, 10, 1)])
 def test_too_many_bad_samples_stop_the_audit(count: int, of: int, limit: float) -> None:
-    with pytest.raises(DataError, match=f"^{count} of {of} samples cannot be used"):
+    with pytest.raises(DataError, match=f"^{count} of {of} samples of the audit part"):
         quarantine_limit(quarantined(count, of), limit)
+
+
+def test_the_limit_holds_for_each_part() -> None:
+    training = quarantined(0, 20_000).assign(part="train")
+    with pytest.raises(DataError, match="^150 of 200 samples of the audit part"):
+        quarantine_limit(pd.concat([training, quarantined(150, 200)]), 0.01)
 
 
 def test_the_limit_lists_reasons_and_ids() -> None:

@@ -14,6 +14,7 @@ from prefect import serve as serve_deployments  # reads its settings when import
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, temporary_settings
+from prefect.types.entrypoint import EntrypointType
 
 from audit.config import Audit
 from audit.errors import ConfigError
@@ -41,6 +42,10 @@ def _deployment(config: Audit, cron: str) -> RunnerDeployment:
             cron=cron,
             parameters={"config": config.model_dump(mode="json")},
             concurrency_limit=1,
+            # By module: loaded as a file, its folder would hide the package "audit".
+            entrypoint_type=EntrypointType.MODULE_PATH,
+            # Prefect's check takes our key "required" for JSON Schema's; the flow checks itself.
+            enforce_parameter_schema=False,
             description=config.description or None,
         )
     except (ValueError, PrefectException) as error:

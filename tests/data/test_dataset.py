@@ -245,7 +245,7 @@ def test_too_many_bad_samples_stop_the_audit(count: int, of: int, limit: float) 
 
 def test_the_limit_holds_for_each_part() -> None:
     training = quarantined(0, 20_000).assign(part="train")
-    with pytest.raises(DataError, match="^150 of 200 samples of the audit part"):
+    with pytest.raises(DataError, match=r"^150 of 200 samples of the audit part"):
         quarantine_limit(pd.concat([training, quarantined(150, 200)]), 0.01)
 
 

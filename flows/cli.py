@@ -16,7 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 from audit import __version__
-from audit.config import SHIPPED, Audit, json_schema, load_config
+from audit.config import Audit
+from audit.config_file import SHIPPED, json_schema, load_config
 from audit.errors import ConfigError, CuecheckError, RunError
 from flows import progress
 

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from audit import tables
-from audit.config import Audit, load_config
+from audit.config import Audit
+from audit.config_file import load_config
 from audit.errors import RunError
 
 Record = dict[str, Any]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from audit.config import SHIPPED, dump_config, json_schema, load_config
+from audit.config_file import SHIPPED, dump_config, json_schema, load_config
 from audit.errors import ConfigError
 
 GOOD = """\

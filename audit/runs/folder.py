@@ -12,7 +12,8 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from audit.config import Audit, dump_config, load_config
+from audit.config import Audit
+from audit.config_file import dump_config, load_config
 from audit.errors import RunError
 from audit.runs.files import digest_of, read_json, write_json, write_text
 

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
 from torchvision.models import resnet18
 
-from audit.config import load_config
+from audit.config_file import load_config
 from audit.runs.folder import start_or_resume
 from audit.tables import SAMPLES, read_table
 from flows.direct import run_directly

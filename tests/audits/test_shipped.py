@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from audit.config import SHIPPED, load_config
+from audit.config_file import SHIPPED, load_config
 from audit.gate import Verdict
 from audit.runs.folder import start_or_resume
 from audit.tables import OK, SAMPLES, read_table

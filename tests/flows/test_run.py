@@ -13,7 +13,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from audit import steps
-from audit.config import load_config
+from audit.config_file import load_config
 from audit.errors import RunError
 from audit.runs.folder import start_or_resume, working_on
 from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, read_table

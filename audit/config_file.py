@@ -1,0 +1,223 @@
+"""A configuration file: one YAML document, read, completed and checked.
+
+Unknown keys are errors. Every error names the file, the line, the key and what is allowed.
+``${NAME}`` and ``${NAME:-default}`` in a text value are replaced from the environment. Relative
+paths are relative to the configuration file.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from audit.config import Audit
+from audit.errors import ConfigError
+
+SHIPPED = Path(__file__).resolve().parents[1] / "configs"
+
+_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+
+
+def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
+    """Read, complete and check a configuration.
+
+    Parameters
+    ----------
+    path
+        The YAML file.
+    overrides
+        Dotted key to YAML text, e.g. ``{"model.train.epochs": "3"}``.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or does not describe an audit; one line per fault.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read ({error})") from error
+    try:
+        tree = yaml.compose(text, Loader=yaml.SafeLoader)
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"{path}{line}: {problem}") from error
+    _refuse_repeated_keys(tree, path)
+    if not isinstance(raw, dict) or tree is None:
+        raise ConfigError(f"{path}: must be a mapping of keys such as 'name', 'data', 'regions'")
+    for key, value in (overrides or {}).items():
+        _override(raw, key, value)
+    try:
+        config = Audit.model_validate(_expanded(raw, path))
+    except ValidationError as error:
+        raise ConfigError(_faults(error, path, tree)) from error
+    return _resolved(config, path.resolve().parent)
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
+    """YAML lets the last of two equal keys win, which could drop a forbidden region unseen."""
+    if isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            _refuse_repeated_keys(item, path)
+    if not isinstance(node, yaml.MappingNode):
+        return
+    seen: set[str] = set()
+    for key, value in node.value:
+        if key.value in seen:
+            line = key.start_mark.line + 1
+            raise ConfigError(f"{path}:{line}: {key.value}: given twice; keep one")
+        seen.add(key.value)
+        _refuse_repeated_keys(value, path)
+
+
+def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
+    *parents, last = dotted.split(".")
+    section = raw
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise ConfigError(f"--set {dotted}: '{parent}' is not a section")
+    try:
+        section[last] = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {dotted}: not a YAML value: {value}") from error
+
+
+def _expanded(value: Any, path: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _expanded(item, path) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_expanded(item, path) for item in value]
+    if not isinstance(value, str):
+        return value
+
+    def replace(match: re.Match[str]) -> str:
+        name, default = match[1], match[2]
+        found = os.environ.get(name) or default
+        if found is None:
+            raise ConfigError(f"{path}: environment variable {name} is not set ('{value}')")
+        return found
+
+    return _VARIABLE.sub(replace, value)
+
+
+def _resolved(config: Audit, folder: Path) -> Audit:
+    """The configuration with every path made absolute."""
+
+    def absolute(path: Path | None) -> Path | None:
+        return None if path is None else (folder / path.expanduser()).resolve()
+
+    model = config.model
+    outputs = absolute(model.outputs) if isinstance(model.outputs, Path) else model.outputs
+    return config.model_copy(
+        update={
+            "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+            "output": config.output.model_copy(update={"folder": absolute(config.output.folder)}),
+            "model": model.model_copy(
+                update={
+                    "checkpoint": absolute(model.checkpoint),
+                    "initial_weights": absolute(model.initial_weights),
+                    "outputs": outputs,
+                }
+            ),
+        }
+    )
+
+
+def _faults(error: ValidationError, path: Path, tree: yaml.Node) -> str:
+    return "\n".join(_fault(dict(fault), path, tree) for fault in error.errors())
+
+
+def _fault(fault: dict[str, Any], path: Path, tree: yaml.Node) -> str:
+    keys, line = _locate(tree, fault["loc"])
+    where = ".".join(keys) or "the configuration"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    if fault["type"] == "extra_forbidden":
+        message = "unknown key; allowed are: " + ", ".join(_allowed(fault["loc"]))
+    elif fault["type"] == "missing":
+        message = "missing"
+    else:
+        message += f" (got {str(fault['input'])[:80]!r})" if _is_scalar(fault["input"]) else ""
+    return f"{path}:{line}: {where}: {message}"
+
+
+def _is_scalar(value: Any) -> bool:
+    return isinstance(value, (str, int, float, bool))
+
+
+def _locate(node: yaml.Node, loc: tuple[int | str, ...]) -> tuple[list[str], int]:
+    """Keys of ``loc`` that the file has (pydantic adds union tags), and the line of the last."""
+    keys: list[str] = []
+    line = node.start_mark.line + 1
+    for step in loc:
+        child = _child(node, step)
+        if child is None:
+            if step == loc[-1] and isinstance(step, str) and not step.endswith("]"):
+                keys.append(step)
+            continue
+        key_line, node = child
+        keys.append(str(step))
+        line = key_line
+    return keys, line
+
+
+def _child(node: yaml.Node, step: int | str) -> tuple[int, yaml.Node] | None:
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            if key.value == str(step):
+                return key.start_mark.line + 1, value
+    if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
+        item = node.value[step]
+        return item.start_mark.line + 1, item
+    return None
+
+
+def _allowed(loc: tuple[int | str, ...]) -> list[str]:
+    """Keys that the section around ``loc`` knows."""
+    schema = Audit.model_json_schema()
+    node: dict[str, Any] = schema
+    for step in loc[:-1]:
+        node = _schema_child(node, step, schema)
+    return sorted(_dereferenced(node, schema).get("properties", {}))
+
+
+def _dereferenced(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    while "$ref" in node:
+        node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
+    return node
+
+
+def _schema_child(node: dict[str, Any], step: int | str, schema: dict[str, Any]) -> dict[str, Any]:
+    node = _dereferenced(node, schema)
+    tagged = node.get("discriminator", {}).get("mapping", {})
+    if step in tagged:
+        return {"$ref": tagged[step]}
+    found = node.get("properties", {}).get(step)
+    if found is None and isinstance(node.get("additionalProperties"), dict):
+        found = node["additionalProperties"]
+    if found is None:
+        return node
+    options = [option for option in found.get("anyOf", []) if "$ref" in option]
+    child: dict[str, Any] = options[0] if options else found
+    return child
+
+
+def json_schema() -> dict[str, Any]:
+    """JSON Schema of the configuration, for editors."""
+    return Audit.model_json_schema()
+
+
+def dump_config(config: Audit) -> str:
+    """The configuration as YAML, complete with defaults."""
+    dumped: str = yaml.safe_dump(
+        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+    )
+    return dumped

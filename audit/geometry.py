@@ -55,8 +55,9 @@ def view_of(source: Size, config: Input) -> View:
     height, width = source
     if config.resize == "stretch":
         return View(source, (0.0, 0.0, float(height), float(width)), config.size)
-    scale = min(height, width) / (config.shorter_side or max(config.size))
-    visible_height, visible_width = config.size[0] * scale, config.size[1] * scale
+    shorter = config.shorter_side or max(config.size)
+    # Multiplied first: rounded the other way, the box may reach out of the picture.
+    visible_height, visible_width = (side * min(height, width) / shorter for side in config.size)
     top, left = (height - visible_height) / 2, (width - visible_width) / 2
     return View(source, (top, left, top + visible_height, left + visible_width), config.size)
 

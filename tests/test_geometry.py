@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
@@ -178,6 +178,24 @@ def test_crop_is_resizing_the_shorter_side_and_cutting_the_centre_out():
 
     # At the border the cut picture has no neighbours to blend with.
     np.testing.assert_allclose(got[2:-2, 2:-2], expected[2:-2, 2:-2], atol=1)
+
+
+@steady
+@given(
+    source=st.tuples(st.integers(16, 3000), st.integers(16, 3000)),
+    size=st.tuples(st.integers(16, 400), st.integers(16, 400)),
+    more=st.none() | st.integers(0, 200),
+)
+@example(source=(317, 400), size=(19, 19), more=None)
+def test_a_crop_lies_in_the_picture(source, size, more):
+    shorter = None if more is None else max(size) + more
+    view = view_of(source, Input(size=size, resize="crop", shorter_side=shorter))
+    top, left, bottom, right = view.box
+
+    assert 0 <= top < bottom <= source[0]
+    assert 0 <= left < right <= source[1]
+    picture = np.zeros((*source, 3), dtype=np.uint8)
+    assert picture_to_input(picture, view).shape == (*size, 3)
 
 
 def test_a_grid_as_fine_as_the_coverage_changes_nothing():

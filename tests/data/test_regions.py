@@ -282,6 +282,8 @@ def test_coco_picture_without_annotations_has_empty_regions(tiny: Fixture) -> No
         {"segmentation": {"size": [HEIGHT, WIDTH], "counts": ""}},
         {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [5, 6]}},
         {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [700, -100]}},
+        {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [2**62] * 4 + [600]}},
+        {"segmentation": {"size": [HEIGHT, WIDTH], "counts": [2**63, 600]}},
         {"segmentation": {"size": [WIDTH, HEIGHT], "counts": [600]}},
         {"segmentation": {"counts": [600]}},
         {"segmentation": []},
@@ -312,6 +314,14 @@ def test_a_name_that_two_folders_share_identifies_neither(tiny: Fixture) -> None
     )
     tiny.rows[-2]["path"] = "other/sample-7.png"
     assert rejected(tiny) == Kind.MISSING_ANNOTATION
+
+
+def test_a_category_may_be_named_by_a_number(tiny: Fixture) -> None:
+    coco(tiny, [{"category_id": 14, "bbox": [1, 2, 3, 4]}])
+    path = tiny.folder / "coco.json"
+    path.write_text(path.read_text().replace('"cat"', "7"))
+    tiny.regions["source"]["categories"] = {"face": "7"}
+    assert tiny.open().load(7).masks.sum() == 12
 
 
 @pytest.mark.parametrize(

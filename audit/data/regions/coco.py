@@ -81,7 +81,10 @@ def _run_lengths(segmentation: Annotation, size: Size) -> Masks:
         raise ValueError(f"run lengths of size {segmentation['size']}, the picture has {size}")
     counts = segmentation["counts"]
     runs = np.asarray(counts if isinstance(counts, list) else _uncompressed(str(counts)))
-    if runs.dtype.kind != "i" or (runs < 0).any() or runs.sum() != size[0] * size[1]:
+    pixels = size[0] * size[1]
+    # Each is checked as well, since the sum of very long ones overflows.
+    odd = runs.dtype.kind != "i" or ((runs < 0) | (runs > pixels)).any()
+    if odd or runs.sum() != pixels:
         raise ValueError("run lengths do not add up to the picture")
     inside = np.repeat(np.arange(len(runs)) % 2 == 1, runs)
     return inside.reshape(size, order="F")
@@ -169,7 +172,7 @@ def _categories(found: list[Annotation], config: Coco, path: Path) -> list[set[A
     if unknown:
         listed, there = ", ".join(sorted(unknown)), ", ".join(sorted(known))
         raise DataError(f"{path}: no category {listed}; there are: {there}")
-    return [{c["id"] for c in found if c["name"] in names} for names in wanted]
+    return [{c["id"] for c in found if str(c["name"]) in names} for names in wanted]
 
 
 def _size(image: Annotation) -> Size | None:

@@ -24,7 +24,7 @@ from audit.errors import BadSample
 from audit.geometry import Size
 
 Pixels = npt.NDArray[np.uint8]
-Codes = npt.NDArray[np.int64]
+Codes = npt.NDArray[np.integer[Any] | np.bool_]
 
 # Named one by one: Pillow also opens formats that start other programs or hold no pixels.
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "MPO")
@@ -50,7 +50,7 @@ _DECODER_ERRORS = (
     KeyError,
     TypeError,
     OverflowError,
-    NotImplementedError,
+    RuntimeError,
     MemoryError,
     struct.error,
     zlib.error,
@@ -125,7 +125,7 @@ def read_picture(path: Path, *, max_pixels: int) -> tuple[Pixels, Frame]:
 
 
 def read_codes(path: Path, frame: Frame) -> Codes:
-    """Decode a mask of one channel: its exact values, int64 ``[H, W]``, upright.
+    """Decode a mask of one channel: its exact values, whole numbers ``[H, W]``, upright.
 
     A palette's indices are the values. A grey mask saved as RGB is read as grey.
 
@@ -138,7 +138,7 @@ def read_codes(path: Path, frame: Frame) -> Codes:
         if sorted(image.size) != sorted(frame.size):
             raise frame.wrong_size((image.height, image.width))
         image.load()
-        values = _single_channel(np.asarray(image)).astype(np.int64)
+        values = _single_channel(np.asarray(image))
         orientation = _orientation(image)
     return frame.upright(_turned(values, orientation))
 
@@ -211,6 +211,8 @@ def _eight_bits(values: npt.NDArray[Any]) -> Pixels:
 
 def _single_channel(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """The one channel of a mask; grey stored as several equal, opaque ones counts as one."""
+    if values.dtype.kind == "f":
+        raise bad(Kind.MASK_COLOURS, "floating point; whole numbers are needed")
     if values.ndim == 2:
         return values
     colours, alpha = (values[..., :3], values[..., 3:])

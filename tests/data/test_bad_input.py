@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from audit.data import check_dataset
+from audit.data.images import EXACT_FORMATS, FORMATS
 from audit.data.reasons import Kind, kind_of
 from tests.data.conftest import Fixture, codes, picture
 
@@ -170,6 +171,10 @@ QUARANTINED: dict[str, tuple[Break, Kind]] = {
     ),
     "coloured mask": (
         lambda tiny: Image.fromarray(picture()).save(mask(tiny)),
+        Kind.MASK_COLOURS,
+    ),
+    "mask of floats": (
+        with_file("mask", "x.tif", lambda: encoded(codes() * np.float32(0.5), "TIFF")),
         Kind.MASK_COLOURS,
     ),
     "duplicate id": (duplicated, Kind.DUPLICATE_ID),
@@ -430,10 +435,8 @@ def test_one_bit_mask_has_the_codes_0_and_1(tiny: Fixture) -> None:
 def test_random_damage_never_escapes_as_another_error(tiny: Fixture) -> None:
     rng = np.random.default_rng(0)
     good = {
-        "path": [
-            encoded(picture(), kind) for kind in ("PNG", "JPEG", "GIF", "TIFF", "WEBP", "BMP")
-        ],
-        "mask": [encoded(codes(), kind) for kind in ("PNG", "TIFF", "GIF", "BMP")],
+        "path": [encoded(picture(), kind) for kind in FORMATS],
+        "mask": [encoded(codes(), kind) for kind in EXACT_FORMATS],
     }
     base, tiny.rows = tiny.rows, list(tiny.rows)
     for column, contents in good.items():

@@ -17,7 +17,8 @@ from audit.errors import BadSample
 def data_digest(config: Audit, dataset: Dataset) -> str:
     """SHA-256 over the manifest's rows and the contents of every picture and mask.
 
-    A file that cannot be found counts as missing; where files lie does not matter.
+    A file that cannot be found counts as missing, one that cannot be read as unreadable; where
+    files lie does not matter.
     """
     total = hashlib.sha256(dataset.rows.to_csv(index=False).encode())
     source = config.regions.source
@@ -44,5 +45,8 @@ def _content(files: Files, name: str) -> bytes:
         path: Path = files.find(name, Kind.MISSING_IMAGE)
     except BadSample:
         return b"missing"
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").digest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").digest()
+    except OSError:
+        return b"unreadable"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from audit.data import check_dataset, quarantine_limit
+from audit.data.digest import data_digest
 from audit.data.parts import hold_out
 from audit.errors import BadSample, DataError
 from audit.tables import SAMPLES, attributes_of, read_table, write_table
@@ -255,6 +256,21 @@ def test_the_limit_lists_reasons_and_ids() -> None:
     assert str(error.value).endswith(
         "mask size: 8 ('s1', 's2', 's4', ...); missing image: 4 ('s0', 's3', 's6', ...)"
     )
+
+
+def test_a_file_that_cannot_be_read_has_a_digest_too(tiny: Fixture, monkeypatch) -> None:
+    """The check, not the digest, tells what is wrong with it."""
+    dataset = tiny.open()
+    whole = data_digest(tiny.config(), dataset)
+
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("audit.data.digest.hashlib.file_digest", refuse)
+    unreadable = data_digest(tiny.config(), dataset)
+
+    assert unreadable != whole
+    assert data_digest(tiny.config(), dataset) == unreadable
 
 
 def test_a_mask_is_found_beside_its_manifest(tiny: Fixture) -> None:

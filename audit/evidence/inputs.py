@@ -25,6 +25,7 @@ INTERVENTIONS_COLUMNS = (
     "test",
     "arm",
     "fill",
+    "donor_id",
     "margin_after",
     "prediction_before",
     "prediction_after",
@@ -107,6 +108,11 @@ class Inputs:
     def cluster(self) -> Codes:
         """Code of each sample's cluster."""
         return pd.factorize(self.samples["cluster_id"].to_numpy(object), sort=True)[0]
+
+    def donor_cluster(self, arm: pd.DataFrame) -> Codes:
+        """Code of the cluster of each sample's donor in one arm of the swap; -1 where none."""
+        donors = pd.Index(self.samples["sample_id"]).get_indexer(pd.Index(arm["donor_id"]))
+        return np.where(donors < 0, -1, self.cluster[donors])
 
     @cached_property
     def margin_sd(self) -> float:

@@ -8,7 +8,7 @@ these are the plain forms.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -60,56 +60,81 @@ def cluster_sums(values: Floats, clusters: Codes) -> Floats:
     return np.bincount(inverse, weights=values).astype(np.float64, copy=False)
 
 
-def design_effect(residuals: Floats, clusters: Codes) -> float:
-    """How many times clustering inflates the variance of a mean, at least 1.
+def equal_weights(clusters: Codes) -> Floats:
+    """Weights of the samples, summing to 1, under which every cluster counts the same.
 
-    The variance of the linearised estimate between clusters over the variance as if samples were
-    independent (Kish 1965). Where nothing varies there is nothing to estimate it from, and each
-    cluster counts as one sample.
+    A cluster is one observation, however many pictures were taken of it; with weights by size, one
+    large cluster would decide while the count of clusters hides it.
 
-    Parameters
-    ----------
-    residuals
-        [n] contribution of each sample to the estimate, less its expectation.
-    clusters
-        [n] cluster of each sample.
-
-    >>> design_effect(np.array([-1.0, -1.0, 1.0, 1.0]), np.array([0, 1, 2, 3]))
-    1.0
-    >>> design_effect(np.zeros(6), np.array([0, 0, 0, 1, 1, 1]))
-    3.0
+    >>> equal_weights(np.array([7, 3, 7]))
+    array([0.25, 0.5 , 0.25])
     """
-    n, c = residuals.size, distinct(clusters)
-    within = float(np.square(residuals).sum())
-    if within == 0 or c == 1:
-        return n / c
-    between = float(np.square(cluster_sums(residuals, clusters)).sum())
-    return max(1.0, between / within * (c / (c - 1)) * ((n - 1) / n))
+    _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
+    weights: Floats = 1 / (sizes.size * sizes[inverse].astype(np.float64))
+    return weights
+
+
+def effective_clusters(weights: Floats, clusters: Codes) -> float:
+    """Number of clusters of equal weight that would average as much (Kish 1965).
+
+    >>> effective_clusters(np.array([0.25, 0.25, 0.5]), np.array([0, 0, 1]))
+    2.0
+    """
+    return float(1 / np.square(cluster_sums(weights, clusters)).sum())
+
+
+def _unit_variance(values: Floats, weights: Floats) -> float:
+    """Variance of one sample, unbiased where the weights are equal."""
+    n = values.size
+    mean = float(weights @ values)
+    return float(weights @ np.square(values - mean)) * n / (n - 1) if n > 1 else 0.0
+
+
+def _clustered_variance(contributions: Floats, clusters: Codes) -> float:
+    """Variance of a sum of contributions (less their expectation), clusters being independent."""
+    c = distinct(clusters)
+    return float(np.square(cluster_sums(contributions, clusters)).sum()) * c / (c - 1)
 
 
 def effective_size(
-    residuals: Floats, clusters: Codes, alpha: float, at_least: float = 1.0
+    values: Floats, weights: Floats, clusters: Codes, alpha: float, at_least: float = 1.0
 ) -> float:
-    """Number of independent samples that would tell as much (Korn and Graubard 1998).
+    """Number of independent samples that would tell as much about a weighted mean.
 
-    n over the design effect, times (t[n-1] / t[c-1])^2, because the design effect itself rests on
-    only c clusters.
+    n over the design effect (the variance of the estimate over that of a plain mean of n
+    independent samples, Kish 1965), times (t[n-1] / t[c-1])^2, because the design effect itself
+    rests on only c clusters (Korn and Graubard 1998). Where nothing varies there is nothing to
+    estimate it from, and each cluster counts as one sample.
 
     Parameters
     ----------
-    residuals, clusters
-        As for :func:`design_effect`.
+    values
+        [n] one value per sample.
+    weights
+        [n] their weights, summing to 1.
+    clusters
+        [n] cluster of each sample.
     alpha
         What the interval leaves outside, on both sides together.
     at_least
         Smallest design effect.
+
+    >>> effective_size(np.array([0.0, 0.0, 1.0, 1.0]), np.full(4, 0.25), np.arange(4), 0.05)
+    4.0
+    >>> round(effective_size(np.zeros(6), np.full(6, 1 / 6), np.arange(6) // 2, 0.05), 1)
+    1.1
     """
-    n, c = residuals.size, distinct(clusters)
-    if c == 1:
+    n, c = values.size, effective_clusters(weights, clusters)
+    if distinct(clusters) == 1:
         return 1.0
-    size = n / max(at_least, design_effect(residuals, clusters))
+    variance = _unit_variance(values, weights)
+    if variance == 0:
+        size = c
+    else:
+        spread = _clustered_variance(weights * (values - weights @ values), clusters)
+        size = n / max(at_least, spread / (variance / n))
     if c < n:
-        few = stats.t.ppf(1 - alpha / 2, n - 1) / stats.t.ppf(1 - alpha / 2, c - 1)
+        few = stats.t.ppf(1 - alpha / 2, n - 1) / stats.t.ppf(1 - alpha / 2, max(c - 1, 1))
         size *= float(few) ** 2
     return max(1.0, size)
 
@@ -163,7 +188,7 @@ def rate(hits: Floats, clusters: Codes, confidence: float) -> Interval:
     Parameters
     ----------
     hits
-        [n] 0 or 1 per sample.
+        [n] 0 or 1 per sample; every sample counts the same.
     clusters
         [n] cluster of each sample.
     confidence
@@ -172,14 +197,21 @@ def rate(hits: Floats, clusters: Codes, confidence: float) -> Interval:
     if hits.size == 0 or np.isnan(hits).any():
         return Interval()
     p = float(hits.mean())
+    weights = np.full(hits.size, 1 / hits.size)
 
     def bounds(alpha: float) -> tuple[float, float]:
-        return wilson(p, effective_size(hits - p, clusters, alpha), alpha)
+        return wilson(p, effective_size(hits, weights, clusters, alpha), alpha)
 
     return _interval(p, confidence, bounds)
 
 
-def paired_excess(first: Floats, second: Floats, clusters: Codes, confidence: float) -> Interval:
+def paired_excess(
+    first: Floats,
+    second: Floats,
+    clusters: Codes,
+    confidence: float,
+    also_shared: Sequence[Codes] = (),
+) -> Interval:
     """Rate of an event less its rate under the control, in clustered pairs.
 
     Newcombe's paired hybrid-score interval at the effective size of the pairs' differences.
@@ -189,30 +221,48 @@ def paired_excess(first: Floats, second: Floats, clusters: Codes, confidence: fl
     first, second
         [n] 0 or 1 per pair: the event under the act and under its control.
     clusters
-        [n] cluster of each pair.
+        [n] cluster of each pair; every cluster counts the same.
     confidence
         Of the two-sided interval and of each one-sided limit.
+    also_shared
+        Other clusterings of the pairs ([n] each), such as by donor. The one that leaves the
+        smallest effective size counts.
     """
     excess = first - second
     if excess.size == 0 or np.isnan(excess).any():
         return Interval()
-    effect = float(excess.mean())
+    weights = equal_weights(clusters)
+    effect = float(weights @ excess)
     cells = np.array(
         [
-            (first * second).mean(),
-            (first * (1 - second)).mean(),
-            ((1 - first) * second).mean(),
-            ((1 - first) * (1 - second)).mean(),
+            weights @ (first * second),
+            weights @ (first * (1 - second)),
+            weights @ ((1 - first) * second),
+            weights @ ((1 - first) * (1 - second)),
         ]
     )
 
     def bounds(alpha: float) -> tuple[float, float]:
-        size = effective_size(excess - effect, clusters, alpha)
+        size = min(effective_size(excess, weights, by, alpha) for by in (clusters, *also_shared))
         both, one, other, neither = (cells * size).tolist()
         low, high = newcombe_paired(both, one, other, neither, alpha=alpha)
         return min(low, effect), max(high, effect)
 
     return _interval(effect, confidence, bounds)
+
+
+def group_weights(groups: Codes, n_groups: int, clusters: Codes) -> Floats:
+    """Weights of the samples, summing to 1: groups count the same, and in each its clusters.
+
+    >>> group_weights(np.array([0, 0, 0, 1]), 2, np.array([5, 5, 6, 5]))
+    array([0.125, 0.125, 0.25 , 0.5  ])
+    """
+    weights = np.zeros(groups.size)
+    for group in range(n_groups):
+        inside = groups == group
+        if inside.any():
+            weights[inside] = equal_weights(clusters[inside]) / n_groups
+    return weights
 
 
 def mean_rate(
@@ -233,29 +283,45 @@ def mean_rate(
     n_groups
         Number of groups.
     clusters
-        [n] cluster of each sample.
+        [n] cluster of each sample; within a group every cluster counts the same.
     confidence
         Of the two-sided interval and of each one-sided limit.
     """
     sizes = np.bincount(groups, minlength=n_groups)
     if n_groups == 0 or sizes.min() == 0 or np.isnan(hits).any():
         return Interval()
-    rates = np.bincount(groups, weights=hits, minlength=n_groups) / sizes
-    residuals = (hits - rates[groups]) / sizes[groups]
-    shared = design_effect(residuals, clusters)
+    weights = n_groups * group_weights(groups, n_groups, clusters)
+    rates: Floats = np.bincount(groups, weights * hits, n_groups).astype(np.float64, copy=False)
+    shared = _shared_design_effect(hits, weights, groups, rates, clusters)
     effect = float(rates.mean())
 
     def bounds(alpha: float) -> tuple[float, float]:
         below = above = 0.0
         for group, p in enumerate(rates.tolist()):
             inside = groups == group
-            size = effective_size(residuals[inside], clusters[inside], alpha, at_least=shared)
+            size = effective_size(
+                hits[inside], weights[inside], clusters[inside], alpha, at_least=shared
+            )
             low, high = wilson(p, size, alpha)
             below += (p - low) ** 2
             above += (high - p) ** 2
         return effect - math.sqrt(below) / n_groups, effect + math.sqrt(above) / n_groups
 
     return _interval(effect, confidence, bounds)
+
+
+def _shared_design_effect(
+    hits: Floats, weights: Floats, groups: Codes, rates: Floats, clusters: Codes
+) -> float:
+    """Design effect of the sum of the groups' rates, with clusters that reach across groups."""
+    independent = sum(
+        _unit_variance(hits[groups == group], weights[groups == group]) / (groups == group).sum()
+        for group in range(rates.size)
+    )
+    if independent == 0 or distinct(clusters) == 1:
+        return 1.0
+    together = _clustered_variance(weights * (hits - rates[groups]), clusters)
+    return float(together / independent)
 
 
 def cluster_means(

@@ -14,7 +14,14 @@ import numpy as np
 import pandas as pd
 
 from audit.evidence.inputs import Cell, Inputs, Mask, Row
-from audit.evidence.intervals import Floats, distinct, paired_excess
+from audit.evidence.intervals import (
+    Codes,
+    Floats,
+    distinct,
+    effective_clusters,
+    equal_weights,
+    paired_excess,
+)
 from audit.evidence.signflip import generator, sign_flip_p
 
 MEASURE = "excess_flips"
@@ -27,25 +34,31 @@ class Pairs:
     Attributes
     ----------
     there
-        Whether the sample has both.
+        Whether the sample has either; a pair with one arm missing has NaN, so it is an error.
     flipped, flipped_placebo
         1 where the answer changed, else 0.
     drop
         Margin after the placebo minus margin after the act, in SDs of the margin.
+    donors
+        For the swap, the clusters of the donors of act and control: pairs that share one are not
+        independent.
     """
 
     there: Mask
     flipped: Floats
     flipped_placebo: Floats
     drop: Floats
+    donors: tuple[Codes, ...] = ()
 
 
 def removal_and_swap(inputs: Inputs) -> list[Row]:
     """Excess flips over the placebo per required region, class predicted, subgroup and act.
 
     The effect is the mean over pairs of [answer changed by the act] - [changed by the placebo];
-    the margin effect is the mean drop of the margin against the placebo, every pair counting the
-    same; p is the cluster sign-flip p of that drop, of whole classes (subgroups are for reading).
+    the margin effect is the mean drop of the margin against the placebo; both are means over
+    clusters, each counting the same. p is the cluster sign-flip p of that drop, of whole classes
+    (subgroups are for reading). Swaps that share a donor are not independent either: of the
+    clusterings by sample and by donor, the one that tells least counts.
     Every required region and class has a row for every configured act, with n = 0 where there is
     no pair.
     """
@@ -99,7 +112,9 @@ def pair(inputs: Inputs, region: str, test: str, fill: str) -> Pairs:
     margins = (arm["margin_after"].to_numpy(np.float64) for arm in (placebo, act))
     with np.errstate(invalid="ignore", divide="ignore"):
         drop = np.subtract(*margins) / inputs.margin_sd
-    return Pairs(done_on(act) & done_on(placebo), 1 - kept(act), 1 - kept(placebo), drop)
+    donors = tuple(inputs.donor_cluster(arm) for arm in (act, placebo)) if test == "swap" else ()
+    there = done_on(act) | done_on(placebo)
+    return Pairs(there, 1 - kept(act), 1 - kept(placebo), drop, donors)
 
 
 def done_on(arm: pd.DataFrame) -> Mask:
@@ -120,14 +135,21 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, pairs: Pairs) -> Row
     config = inputs.config
     used = cell.inside & pairs.there
     clusters = inputs.cluster[used]
+    donors = [by[used] for by in pairs.donors]
+    weights = equal_weights(clusters)
     drop = pairs.drop[used]
-    rng = generator(config.seed, MEASURE, region, cell.target_class, act)
     interval = paired_excess(
         pairs.flipped[used],
         pairs.flipped_placebo[used],
         clusters,
         config.statistics.confidence,
+        also_shared=donors,
     )
+
+    def p_value(by: Codes) -> float:
+        rng = generator(config.seed, MEASURE, region, cell.target_class, act)
+        return sign_flip_p(weights * drop, by, inputs.resamples, rng)
+
     return Row(
         measure=MEASURE,
         region=region,
@@ -138,9 +160,14 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, pairs: Pairs) -> Row
         act=act,
         required=cell.whole,
         n=int(used.sum()),
-        clusters=distinct(clusters),
+        clusters=min([distinct(clusters), *(_independent(weights, by) for by in donors)]),
         excluded=int((cell.inside & ~used).sum()),
-        margin_effect=float(drop.mean()) if drop.size else np.nan,
-        p=sign_flip_p(drop, clusters, inputs.resamples, rng) if cell.whole else np.nan,
+        margin_effect=float(weights @ drop) if drop.size else np.nan,
+        p=max(map(p_value, (clusters, *donors))) if cell.whole else np.nan,
         interval=interval,
     )
+
+
+def _independent(weights: Floats, donors: Codes) -> int:
+    """How many donors the pairs rest on, those used often counting for less."""
+    return round(effective_clusters(weights, donors)) if donors.size else 0

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from audit.evidence.inputs import Cell, Inputs, Row
-from audit.evidence.intervals import Interval, distinct, mean_rate
+from audit.evidence.intervals import Interval, distinct, group_weights, mean_rate
 from audit.evidence.reliance import done_on, kept
 from audit.evidence.signflip import generator, sign_flip_p
 from audit.tables import ALL
@@ -52,8 +52,7 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
     groups = pd.Categorical(inputs.prediction[used], categories=classes).codes.astype(np.intp)
     sizes = np.bincount(groups, minlength=k)
     mean = mean_rate(hits, groups, k, clusters, config.statistics.confidence)
-    # every class weighs the same, so that the contributions sum to the effect
-    contributions = (hits - 1 / k) / (k * sizes[groups])
+    contributions = group_weights(groups, k, clusters) * (hits - 1 / k)  # they sum to the effect
     rng = generator(config.seed, MEASURE, region, act)
     return Row(
         measure=MEASURE,

@@ -165,7 +165,8 @@ def _trials(
             "test": test,
             "arm": arm,
             "fill": fill,
-            "donor_id": "s00000" if fill == "donor" else None,
+            # everybody gives to the next one
+            "donor_id": np.roll(audited["sample_id"].astype(str), 1) if fill == "donor" else None,
             "area": 0.1,
             "margin_before": margin,
             "margin_after": margin - 2.0 * flipped + rng.normal(0, 0.2, len(audited)),

@@ -12,8 +12,9 @@ from scipy import stats
 from audit.evidence.intervals import (
     Interval,
     cluster_means,
-    design_effect,
+    effective_clusters,
     effective_size,
+    equal_weights,
     mean_rate,
     newcombe_paired,
     paired_excess,
@@ -110,13 +111,45 @@ def test_single_sample_clusters_give_the_plain_intervals() -> None:
     assert_allclose((plain.low, plain.high), oracle.wilson(first.sum(), 80, Z))
 
 
-def test_design_effect_is_the_ratio_of_the_two_variances() -> None:
+def test_effective_size_is_the_ratio_of_the_two_variances() -> None:
     rng = np.random.default_rng(1)
-    clusters = rng.integers(0, 15, 60)
+    clusters = np.sort(rng.integers(0, 15, 60))
     values = rng.normal(size=15)[clusters] + 0.3 * rng.normal(size=60)
-    expected = oracle.design_effect(values.tolist(), clusters.tolist())
-    assert expected > 2
-    assert_allclose(design_effect(values - values.mean(), clusters), expected)
+    weights = equal_weights(clusters)
+    expected = oracle.effective_size(values.tolist(), weights.tolist(), clusters.tolist())
+    assert expected < 30
+    few = stats.t.ppf(0.975, 59) / stats.t.ppf(0.975, 14)
+    assert_allclose(effective_size(values, weights, clusters, 0.05), expected * few**2)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=40))
+@some_examples
+def test_equal_weights_give_each_cluster_the_same(clusters: list[int]) -> None:
+    codes = np.array(clusters)
+    weights = equal_weights(codes)
+    totals = [weights[codes == code].sum() for code in set(clusters)]
+    assert_allclose(totals, 1 / len(totals))
+    assert_allclose(effective_clusters(weights, codes), len(totals))
+
+
+def test_the_effect_is_the_mean_over_clusters() -> None:
+    clusters = np.array([0] * 8 + [1] + [2])
+    first = np.array([1.0] * 8 + [0.0] + [1.0])
+    assert paired_excess(first, np.zeros(10), clusters, 0.95).effect == pytest.approx(2 / 3)
+    both = mean_rate(first, np.zeros(10, int), 1, clusters, 0.95)
+    assert both.effect == pytest.approx(2 / 3)
+
+
+def test_another_clustering_only_widens() -> None:
+    rng = np.random.default_rng(7)
+    donors = np.arange(120) % 5
+    first = (rng.random(5) < 0.5)[donors].astype(float)
+    alone = paired_excess(first, np.zeros(120), np.arange(120), 0.95)
+    shared = paired_excess(first, np.zeros(120), np.arange(120), 0.95, also_shared=[donors])
+    assert shared.effect == alone.effect
+    assert shared.high - shared.low > 2 * (alone.high - alone.low)
+    again = paired_excess(first, np.zeros(120), np.arange(120), 0.95, also_shared=[np.arange(120)])
+    assert_allclose(list(vars(again).values()), list(vars(alone).values()))
 
 
 @given(flips, st.integers(2, 5))
@@ -137,28 +170,24 @@ def test_copies_within_a_cluster_never_narrow_the_interval(
     assert copied.upper_limit >= once.upper_limit - 1e-9
 
 
-def test_effective_size_is_smaller_where_few_clusters_tell_the_design_effect() -> None:
-    values = np.random.default_rng(8).normal(size=(10, 6)).cumsum(axis=0)
-    residuals, clusters = (values - values.mean()).ravel(), np.repeat(np.arange(10), 6)
-    deff = oracle.design_effect(values.ravel().tolist(), clusters.tolist())
-    few = stats.t.ppf(0.975, 59) / stats.t.ppf(0.975, 9)
-    assert few < 0.9
-    assert_allclose(effective_size(residuals, clusters, 0.05), 60 / deff * few**2)
-
-
 def test_one_cluster_counts_as_one_sample() -> None:
-    assert effective_size(np.array([0.5, -0.5, 0.5]), np.zeros(3, int), 0.05) == 1
+    assert effective_size(np.array([1.0, 0.0, 1.0]), np.full(3, 1 / 3), np.zeros(3, int), 0.05) == 1
 
 
 @pytest.mark.parametrize(
-    ("clusters", "size", "rates", "icc"),
-    [(30, 1, (0.3, 0.05), 0.0), (30, 5, (0.3, 0.05), 0.3), (60, 4, (0.06, 0.06), 0.6)],
+    ("sizes", "rates", "icc"),
+    [
+        ([1] * 30, (0.3, 0.05), 0.0),
+        ([5] * 30, (0.3, 0.05), 0.3),
+        ([4] * 60, (0.06, 0.06), 0.6),
+        ([1] * 180 + [15] * 20, (0.12, 0.04), 0.8),
+        ([1] * 40 + [100], (0.3, 0.05), 0.8),
+    ],
 )
-def test_coverage_is_near_nominal(
-    clusters: int, size: int, rates: tuple[float, float], icc: float
-) -> None:
+def test_coverage_is_near_nominal(sizes: list[int], rates: tuple[float, float], icc: float) -> None:
     rng = np.random.default_rng(2)
-    members = np.repeat(np.arange(clusters), size)
+    clusters = len(sizes)
+    members = np.repeat(np.arange(clusters), sizes)
     runs = 300
     inside = above = below = 0
     for _ in range(runs):
@@ -180,7 +209,7 @@ def test_coverage_is_near_nominal(
 
 def test_mean_rate_of_one_group_is_the_rate() -> None:
     rng = np.random.default_rng(3)
-    hits, clusters = (rng.random(50) < 0.3).astype(float), rng.integers(0, 20, 50)
+    hits, clusters = (rng.random(50) < 0.3).astype(float), rng.permutation(50) // 2
     one = mean_rate(hits, np.zeros(50, int), 1, clusters, 0.95)
     alone = rate(hits, clusters, 0.95)
     assert_allclose(list(vars(one).values()), list(vars(alone).values()))

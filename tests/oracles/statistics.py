@@ -43,17 +43,20 @@ def newcombe_paired(
     return (b - c) / n - delta, (b - c) / n + epsilon
 
 
-def design_effect(values: Sequence[float], clusters: Sequence[Any]) -> float:
-    """Variance of the mean between clusters over its variance as if samples were independent."""
+def effective_size(
+    values: Sequence[float], weights: Sequence[float], clusters: Sequence[Any]
+) -> float:
+    """Variance of one sample over the variance between clusters of the weighted mean."""
     n = len(values)
-    mean = sum(values) / n
+    mean = sum(w * v for w, v in zip(weights, values, strict=True))
     totals: dict[Any, float] = defaultdict(float)
-    for value, cluster in zip(values, clusters, strict=True):
-        totals[cluster] += value - mean
+    for value, weight, cluster in zip(values, weights, clusters, strict=True):
+        totals[cluster] += weight * (value - mean)
     c = len(totals)
-    clustered = c / (c - 1) * sum(total**2 for total in totals.values()) / n**2
-    independent = sum((value - mean) ** 2 for value in values) / (n - 1) / n
-    return float(max(1.0, clustered / independent))
+    of_the_mean = c / (c - 1) * sum(total**2 for total in totals.values())
+    squares = [w * (v - mean) ** 2 for w, v in zip(weights, values, strict=True)]
+    of_one = n / (n - 1) * sum(squares)
+    return min(float(n), of_one / of_the_mean)
 
 
 def sign_flip(values: Sequence[float], clusters: Sequence[Any]) -> float:
@@ -90,7 +93,8 @@ def reliance(
     sd: float,
 ) -> dict[str, float]:
     """Excess flips and margin drop over the pairs of one region, act and class, row by row."""
-    excess, drops, clusters, excluded = [], [], set(), 0
+    by_cluster: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    excluded = 0
     done = trials.to_dict("records")
     for sample in samples.to_dict("records"):
         if sample["prediction"] != predicted:
@@ -101,20 +105,27 @@ def reliance(
             if trial["sample_id"] == sample["sample_id"]
             and (trial["region"], trial["test"], trial["fill"]) == (region, test, fill)
         }
-        if set(arms) != {"act", "placebo"}:
+        if not arms:
             excluded += 1
+            continue
+        if set(arms) != {"act", "placebo"}:  # half a pair: nobody knows
+            by_cluster[sample["cluster_id"]].append((math.nan, math.nan))
             continue
         changed = {
             arm: trial["prediction_after"] != trial["prediction_before"]
             for arm, trial in arms.items()
         }
-        excess.append(int(changed["act"]) - int(changed["placebo"]))
-        drops.append((arms["placebo"]["margin_after"] - arms["act"]["margin_after"]) / sd)
-        clusters.add(sample["cluster_id"])
+        excess = int(changed["act"]) - int(changed["placebo"])
+        drop = (arms["placebo"]["margin_after"] - arms["act"]["margin_after"]) / sd
+        by_cluster[sample["cluster_id"]].append((excess, drop))
+    means = [
+        (sum(e for e, _ in pairs) / len(pairs), sum(d for _, d in pairs) / len(pairs))
+        for pairs in by_cluster.values()
+    ]
     return {
-        "n": len(excess),
-        "clusters": len(clusters),
+        "n": sum(map(len, by_cluster.values())),
+        "clusters": len(by_cluster),
         "excluded": excluded,
-        "effect": sum(excess) / len(excess),
-        "margin_effect": sum(drops) / len(drops),
+        "effect": sum(e for e, _ in means) / len(means),
+        "margin_effect": sum(d for _, d in means) / len(means),
     }

@@ -80,7 +80,8 @@ def hold_out(
 
     Clusters are ranked by a seeded hash of their name, so a cluster's rank does not depend on the
     others. From the rarest class to the most frequent, the first ones are taken until ``fraction``
-    of the clusters with this class is held out: at least one, and never all.
+    of the clusters with this class is held out: at least one, and never all. A cluster that is the
+    last one left to any of its classes is passed over.
 
     Parameters
     ----------
@@ -93,11 +94,17 @@ def hold_out(
     """
     pairs = pd.DataFrame({"cluster": clusters, "label": labels}, dtype=str).drop_duplicates()
     members = {str(label): set(group["cluster"]) for label, group in pairs.groupby("label")}
+    classes = pairs.groupby("cluster")["label"].agg(list).to_dict()
+    left = {label: len(found) for label, found in members.items()}
     held: set[str] = set()
-    for _, found in sorted(members.items(), key=lambda item: (len(item[1]), item[0])):
+    for label, found in sorted(members.items(), key=lambda item: (len(item[1]), item[0])):
         wanted = min(max(1, round(fraction * len(found))), len(found) - 1) if fraction else 0
-        ranked = sorted(found - held, key=lambda cluster: _rank(cluster, seed))
-        held.update(ranked[: max(0, wanted - len(found & held))])
+        for cluster in sorted(found - held, key=lambda cluster: _rank(cluster, seed)):
+            if len(found) - left[label] >= wanted:
+                break
+            if all(left[owner] > 1 for owner in classes[cluster]):
+                held.add(cluster)
+                left |= {owner: left[owner] - 1 for owner in classes[cluster]}
     return held
 
 

@@ -190,6 +190,30 @@ def test_hold_out_gives_each_class_its_part_and_never_all(labels, fraction, seed
         assert len(held & members) == wanted
 
 
+@steady
+@given(
+    clusters=st.dictionaries(
+        st.text(max_size=2), st.sets(st.sampled_from("abcd"), min_size=1), min_size=1, max_size=12
+    ),
+    fraction=st.floats(0, 1),
+    seed=st.integers(0, 3),
+)
+def test_hold_out_of_clusters_with_several_classes_leaves_one_of_each(
+    clusters, fraction, seed
+) -> None:
+    pairs = [(cluster, label) for cluster, labels in clusters.items() for label in labels]
+    held = hold_out(*zip(*pairs, strict=True), fraction, seed)
+    members = {label: {c for c, of in pairs if of == label} for _, label in pairs}
+    for found in members.values():
+        assert found - held
+        wanted = min(max(1, round(fraction * len(found))), len(found) - 1) if fraction else 0
+        # What is missing could only be taken from a class that has no other cluster left.
+        assert len(found & held) >= wanted or all(
+            any(members[label] - held == {cluster} for label in clusters[cluster])
+            for cluster in found - held
+        )
+
+
 def test_hold_out_does_not_depend_on_the_order_of_the_rows() -> None:
     clusters = [f"c{index}" for index in range(30)]
     labels = ["ab"[index % 2] for index in range(30)]

@@ -27,8 +27,7 @@ def read_weights(path: Path) -> Weights:
     """Tensors of a ``.pt``, ``.pth`` or ``.safetensors`` file, on the CPU.
 
     A state dict may be wrapped as ``{"state_dict": ...}``, ``{"model_state_dict": ...}`` or
-    ``{"model": ...}``, and its keys may start with ``module.`` (DataParallel) or ``_orig_mod.``
-    (torch.compile). Nothing in the file is executed.
+    ``{"model": ...}``. Nothing in the file is executed.
 
     Raises
     ------
@@ -49,9 +48,9 @@ def read_weights(path: Path) -> Weights:
         raise ModelError(
             f"{path}: not a state dict, '{odd[0]}' is not a tensor; save model.state_dict()"
         )
-    for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in content):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
+    unnamed = [key for key in content if not isinstance(key, str)]
+    if unnamed:
+        raise ModelError(f"{path}: not a state dict, its key {unnamed[0]} is not a name")
     return content
 
 
@@ -81,12 +80,16 @@ def read_pickled(path: Path) -> Any:
 def load_weights(module: nn.Module, weights: Weights, path: Path) -> None:
     """Put ``weights`` (of ``path``) into the model; every key and shape must agree.
 
+    Keys may have the prefixes of a wrapper, ``module.`` (DataParallel) or ``_orig_mod.``
+    (torch.compile).
+
     Raises
     ------
     ModelError
         Naming the first missing and unexpected keys and differing shapes, and what to do.
     """
     own = module.state_dict()
+    weights = _unwrapped(own, weights)
     faults = _key_faults(own, weights)
     differing = _differing(own, weights)
     if differing:
@@ -112,6 +115,7 @@ def load_all_but_head(module: nn.Module, weights: Weights, path: Path, n_outputs
         As :func:`load_weights`, for any other difference.
     """
     own = module.state_dict()
+    weights = _unwrapped(own, weights)
     head = [
         key
         for key in _differing(own, weights)
@@ -144,6 +148,14 @@ def _safetensors(path: Path) -> Weights:
     except (safetensors.SafetensorError, OSError) as error:
         raise ModelError(f"{path}: not readable as safetensors ({error})") from error
     return weights
+
+
+def _unwrapped(own: Weights, weights: Weights) -> Weights:
+    """The weights without as many prefixes as it takes for the most keys to be the model's own."""
+    forms = [weights]
+    while prefix := next((p for p in _PREFIXES if all(k.startswith(p) for k in forms[-1])), None):
+        forms.append({key.removeprefix(prefix): value for key, value in forms[-1].items()})
+    return max(forms, key=lambda form: len(form.keys() & own.keys()))
 
 
 def _key_faults(own: Weights, weights: Weights) -> list[str]:

@@ -58,6 +58,7 @@ def test_tensors_that_share_memory_are_saved(tmp_path: Path) -> None:
         lambda weights: {f"module.{key}": value for key, value in weights.items()},
         lambda weights: {f"_orig_mod.{key}": value for key, value in weights.items()},
         lambda weights: {f"module._orig_mod.{key}": value for key, value in weights.items()},
+        lambda weights: {f"_orig_mod.module.{key}": value for key, value in weights.items()},
         lambda weights: {"state_dict": {f"module.{k}": v for k, v in weights.items()}},
     ],
 )
@@ -67,12 +68,32 @@ def test_usual_wrappers_and_prefixes_are_taken_off(
 ) -> None:
     path = tmp_path / f"weights{suffix}"
     torch.save(wrap(model.state_dict()), path)
-    assert_same(read_weights(path), model.state_dict())
+    other = build("small-cnn", {"width": 4, "depth": 1}, n_outputs=2)
+    load_weights(other, read_weights(path), path)
+    assert_same(other.state_dict(), model.state_dict())
 
 
 def test_safetensors_prefix_is_taken_off(tmp_path: Path) -> None:
-    safetensors.torch.save_file({"module.a": torch.ones(1)}, tmp_path / "w.safetensors")
-    assert list(read_weights(tmp_path / "w.safetensors")) == ["a"]
+    path = tmp_path / "w.safetensors"
+    safetensors.torch.save_file({"module.weight": torch.ones(2, 3)}, path)
+    linear = nn.Linear(3, 2, bias=False)
+    load_weights(linear, read_weights(path), path)
+    assert linear.weight.tolist() == torch.ones(2, 3).tolist()
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.", "_orig_mod.module."])
+def test_a_name_of_the_model_itself_is_no_prefix(prefix: str) -> None:
+    """Its keys start with ``module.``, whether or not it was wrapped when it was saved."""
+    saved = nn.ModuleDict({"module": nn.Linear(3, 7)})
+    wrapped = {f"{prefix}{key}": value for key, value in saved.state_dict().items()}
+    same, other = (
+        nn.ModuleDict({"module": nn.Linear(3, 7)}),
+        nn.ModuleDict({"module": nn.Linear(3, 2)}),
+    )
+    load_weights(same, wrapped, Path("w.pt"))
+    assert_same(same.state_dict(), saved.state_dict())
+    fresh = load_all_but_head(other, wrapped, Path("w.pt"), n_outputs=2)
+    assert fresh == ["module.weight", "module.bias"]
 
 
 class Trap:
@@ -141,6 +162,7 @@ def test_files_that_are_no_checkpoint(
         ([torch.ones(1)], "holds list, not a state dict"),
         ({"lr": 0.1}, "'lr' is not a tensor"),
         ({"a": torch.ones(1), 3: 4}, "'3' is not a tensor"),
+        ({3: torch.ones(1)}, "not a state dict, its key 3 is not a name"),
     ],
 )
 def test_content_that_is_no_state_dict(content: Any, message: str, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def load_classifier(
     if path is not None:
         load_weights(module, read_weights(path), path)
     module = module.to(device).eval().requires_grad_(False)
-    _check_output(module, model, names, device)
+    check_output(module, model, names, device)
     return Classifier(module, list(classes), outputs, model.input, device)
 
 
@@ -91,10 +91,27 @@ def _position(name: str, names: list[str]) -> int:
     )
 
 
-def _check_output(
+def check_output(
     module: nn.Module, model: config.Model, names: list[str], device: torch.device
 ) -> None:
-    """Run the model once on noise: one finite logit per output name, and really logits."""
+    """Run the model once on noise: one finite logit per output name, and really logits.
+
+    Parameters
+    ----------
+    module
+        The model, in eval mode, on ``device``.
+    model
+        The configuration's section.
+    names
+        Class names of the outputs.
+    device
+        Where the model is.
+
+    Raises
+    ------
+    ModelError
+        If it fails, or what it returns is something else.
+    """
     generator = torch.Generator().manual_seed(0)
     noise = torch.rand(2, 3, *model.input.size, generator=generator).to(device)
     images = normalise(noise, model.input).requires_grad_()
@@ -113,9 +130,14 @@ def _check_output(
             f"{model.architecture}: returns {[*logits.shape]} for 2 pictures, not [2, outputs]"
         )
     if n_outputs != len(names) and (n_outputs, len(names)) != (1, 2):
+        todo = (
+            "build it with as many outputs (model.arguments)"
+            if model.trains
+            else "list the names of all outputs in model.outputs"
+        )
         raise ModelError(
-            f"{model.architecture}: has {n_outputs} outputs, but {len(names)} class names are "
-            "known; list the names of all outputs in model.outputs"
+            f"{model.architecture}: has {n_outputs} outputs, but there are {len(names)} class "
+            f"names; {todo}"
         )
     if not bool(logits.isfinite().all()):
         raise ModelError(f"{model.architecture}: returns NaN or infinity; are the weights damaged?")

@@ -21,6 +21,7 @@ from audit.errors import DataError, ModelError
 from audit.models.augment import augment
 from audit.models.classifier import first_tensor, normalise, two_sided
 from audit.models.feed import Feed, Pictures, Positions, balanced_order, even_batch_size
+from audit.models.load import check_output
 from audit.models.registry import build
 from audit.models.state import Epoch, State
 from audit.models.weights import load_all_but_head, read_weights, save_weights
@@ -70,7 +71,7 @@ def train_classifier(
     DataError
         If a class has no training sample.
     ModelError
-        If the model cannot be built, or its loss stops being finite.
+        If the model cannot be built or audited, or its loss stops being finite.
     """
     targets = pd.Index(dataset.classes).get_indexer(pd.Index(samples["label"])).astype(np.int64)
     training, validation = _usable(samples, "train"), _usable(samples, "validation")
@@ -91,7 +92,7 @@ def train_classifier(
     )
     steps = math.ceil(len(training) / feed.batch_size)
     with _reproducible(device):
-        module, fresh = _initial(audit, len(dataset.classes), device)
+        module, fresh = _initial(audit, dataset.classes, device)
         state = State.begin(module, settings, steps)
         state.restore(folder / "training.pt", card["digest"])
         if not state.stopped:
@@ -167,14 +168,17 @@ def _finished(folder: Path, digest: str) -> Card | None:
 
 
 def _initial(
-    audit: config.Audit, n_classes: int, device: torch.device
+    audit: config.Audit, classes: list[str], device: torch.device
 ) -> tuple[nn.Module, list[str]]:
     """The model before the first epoch, and the weights of the head that did not fit it."""
     torch.manual_seed(_seed(audit.seed, 0))
-    module = build(audit.model.architecture, audit.model.arguments, n_classes)
+    module = build(audit.model.architecture, audit.model.arguments, len(classes))
     path = audit.model.initial_weights
-    fresh = load_all_but_head(module, read_weights(path), path, n_classes) if path else []
-    return module.to(device).requires_grad_(True), fresh
+    fresh = load_all_but_head(module, read_weights(path), path, len(classes)) if path else []
+    module = module.to(device).requires_grad_(True).eval()
+    # Before hours of training, not after them.
+    check_output(module, audit.model, classes, device)
+    return module.train(), fresh
 
 
 def _order(

@@ -95,8 +95,8 @@ def test_fresh_models_are_not_mistaken_for_ending_in_a_softmax(factory: str) -> 
         ("own_softmax", {}, ["a", "b"], "ends in a softmax"),
         ("log_softmax", {}, ["a", "b"], "ends in a log-softmax"),
         ("sigmoid", {}, ["a", "b"], "ends in a sigmoid"),
-        ("softmax", {}, ["a", "b", "c"], "has 2 outputs, but 3 class names are known; list"),
-        ("single_logit", {}, ["a", "b", "c"], "has 1 outputs, but 3 class names"),
+        ("softmax", {}, ["a", "b", "c"], "has 2 outputs, but there are 3 class names; build it"),
+        ("single_logit", {}, ["a", "b", "c"], "has 1 outputs, but there are 3 class names"),
         ("damaged", {}, ["a", "b"], "returns NaN or infinity; are the weights damaged"),
         ("wide", {}, ["a", "b"], r"returns \[2, 2, 16, 16\] for 2 pictures, not \[2, outputs\]"),
         ("fussy", {}, ["a", "b"], r"fails on input \[2, 3, 16, 16\] \(model\.input\.size\)"),
@@ -111,6 +111,15 @@ def test_models_that_cannot_be_audited(
     with pytest.raises(ModelError, match=message) as raised:
         load_classifier(own(factory, **settings), classes, CPU)
     assert "\n" not in str(raised.value)
+
+
+def test_outputs_are_listed_only_where_that_helps(tmp_path: Path) -> None:
+    torch.save(toys.Tiny(3).state_dict(), tmp_path / "w.pt")
+    loaded = own("three", checkpoint=tmp_path / "w.pt")
+    with pytest.raises(ModelError, match=r"list the names of all outputs in model\.outputs"):
+        load_classifier(loaded, ["a", "b"], CPU)
+    with pytest.raises(ModelError, match="build it with as many outputs"):
+        load_classifier(own("three"), ["a", "b"], CPU, weights=tmp_path / "w.pt")
 
 
 def test_checkpoint_with_more_classes_says_to_list_them(tmp_path: Path) -> None:

@@ -238,10 +238,26 @@ def test_class_without_a_picture_is_an_error(tmp_path: Path) -> None:
 
 
 def test_diverging_training_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"not finite in epoch 1; lower model\.train\.learning"):
-        trained(
-            tmp_path, configuration({"architecture": "tests.models.toys:damaged", "arguments": {}})
-        )
+    with pytest.raises(ModelError, match=r"not finite in epoch \d; lower model\.train\.learning"):
+        trained(tmp_path, configuration(learning_rate=1e38))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "message"),
+    [
+        ("tests.models.toys:softmax", "ends in a softmax"),
+        ("tests.models.toys:wide", r"returns \[2, 2, 24, 24\] for 2 pictures"),
+        ("tests.models.toys:three", "has 3 outputs, but there are 2 class names; build it with as"),
+        ("tests.models.toys:damaged", "returns NaN or infinity"),
+        ("alexnet", r"alexnet: fails on input \[2, 3, 24, 24\] \(model\.input\.size\)"),
+    ],
+)
+def test_a_model_that_cannot_be_audited_is_not_trained(
+    architecture: str, message: str, tmp_path: Path
+) -> None:
+    unread = Gone(squares().samples, CLASSES)
+    with pytest.raises(ModelError, match=message):
+        trained(tmp_path, configuration({"architecture": architecture, "arguments": {}}), unread)
 
 
 def test_pictures_in_memory_and_decoded_ones_give_the_same_bytes(

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from audit.config import Audit
+from audit.config import Audit, Boxes, Landmarks
 from audit.context import (
     Context,
     choose_layer,
@@ -19,13 +19,15 @@ from audit.context import (
     why_not_guided,
 )
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
+from audit.data.images import read_picture
+from audit.data.reasons import Kind
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
 from audit.models.devices import choose_device
-from audit.models.load import load_classifier
+from audit.models.load import check_output, load_classifier
 from audit.models.registry import build
 from audit.shard import measure_shard
-from audit.tables import QUARANTINED, attribute_column, attributes_of
+from audit.tables import OK, QUARANTINED, attribute_column, attributes_of
 
 TRIED = 32  # samples decoded, explained and altered
 
@@ -73,6 +75,8 @@ def preview(config: Audit) -> Preview:
         facts=_facts(config, dataset, context, seconds),
         cells=_cells(dataset.samples),
         warnings=_warnings(config, dataset, context.tests, samples)
+        + _shared_clusters(dataset.samples)
+        + _ambiguous_masks(config, few, samples)
         + ([f"no Guided Grad-CAM: {refusal}"] if refusal else []),
     )
 
@@ -92,8 +96,10 @@ def _classifier(config: Audit, classes: list[str]) -> Classifier:
         return load_classifier(config.model, classes, choose_device(config))
     device = choose_device(config)
     module = build(config.model.architecture, config.model.arguments, len(classes))
+    module = module.eval().requires_grad_(False).to(device)
+    check_output(module, config.model, classes, device)
     return Classifier(
-        module=module.eval().requires_grad_(False).to(device),
+        module=module,
         classes=classes,
         outputs=list(range(len(classes))),
         input=config.model.input,
@@ -164,3 +170,34 @@ def _warnings(
     bad = samples.loc[samples["status"] != "ok", "reason"]
     found += [f"a sample would be quarantined: {reason}" for reason in bad.unique()[:5]]
     return found
+
+
+def _shared_clusters(samples: pd.DataFrame) -> list[str]:
+    clusters = {
+        part: set(samples["cluster_id"].iloc[usable(samples, part)])
+        for part in ("train", "validation", "audit")
+    }
+    shared = clusters["audit"] & (clusters["train"] | clusters["validation"])
+    if not shared:
+        return []
+    return [
+        f"training and audit share {len(shared)} clusters, e.g. '{min(shared)}': "
+        "the model may know them by heart"
+    ]
+
+
+def _ambiguous_masks(config: Audit, few: Dataset, samples: pd.DataFrame) -> list[str]:
+    if isinstance(config.regions.source, Boxes | Landmarks):
+        return []
+    paths = few.rows.loc[samples["status"] == OK, few.path_column]
+    frames = [
+        read_picture(few.files.find(path, Kind.MISSING_IMAGE), max_pixels=few.max_pixels)[1]
+        for path in paths
+    ]
+    count = sum(frame.ambiguous for frame in frames)
+    if not count:
+        return []
+    return [
+        f"{count} of {len(frames)} pictures tried are turned by EXIF, and the size of a mask does "
+        "not tell whether it is turned too: masks are taken as upright"
+    ]

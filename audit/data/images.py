@@ -78,6 +78,11 @@ class Frame:
         height, width = self.size
         return (width, height) if self.orientation >= 5 else self.size
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether a mask's size cannot tell if it was turned with the picture."""
+        return self.orientation != 1 and self.stored == self.size
+
     def upright(self, mask: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A mask ``[h, w]`` in the upright frame.
 

@@ -397,6 +397,22 @@ def test_an_encoding_names_the_column_it_lacks(tiny: Fixture, name: str) -> None
         tiny.open()
 
 
+@pytest.mark.parametrize(
+    ("size", "orientation", "expected"),
+    [
+        ((4, 4), 1, False),
+        ((4, 6), 1, False),
+        ((4, 6), 3, True),
+        ((4, 6), 6, False),
+        ((4, 4), 6, True),
+    ],
+)
+def test_a_frame_knows_whether_sizes_tell_it_from_the_stored_one(
+    size: tuple[int, int], orientation: int, expected: bool
+) -> None:
+    assert Frame(size, orientation).ambiguous == expected
+
+
 def test_a_mask_of_the_stored_picture_is_turned() -> None:
     stored = np.arange(6).reshape(2, 3)
     assert Frame((3, 2), 6).upright(stored).tolist() == [[3, 0], [4, 1], [5, 2]]

@@ -28,6 +28,7 @@ Positions = npt.NDArray[np.int64]
 
 PLANNED_ON = 128  # samples that decide whether placebos fit
 MOSTLY = 0.8  # part of them that a placebo must fit
+NEARLY_ALL = 0.95  # part of the picture that a region and core cover, if it is core's complement
 
 
 @dataclass(frozen=True)
@@ -100,6 +101,23 @@ class Context:
         indices = [self.config.regions.names.index(name) for name in names]
         return (coverage[:, indices] > 0).any(1)
 
+    def removed_mask(self, coverage: Tensor, region: str, target_class: str) -> Tensor:
+        """What the removal of a region takes away, ``[B, h, w]`` bool: never core.
+
+        A pixel that both touch is core's unless the region covers more of it; the placebo leaves
+        core alone, so the act must too. A region that lies in core (the face in the person) is
+        removed whole.
+        """
+        region_mask = self.region_mask(coverage, [region])
+        core = self.config.regions.with_role("core", target_class)
+        if not core:
+            return region_mask
+        names = self.config.regions.names
+        of_core = coverage[:, [names.index(name) for name in core]].amax(1)
+        apart = region_mask & (coverage[:, names.index(region)] > of_core)
+        in_core = 2 * apart.sum((1, 2)) < region_mask.sum((1, 2))
+        return torch.where(in_core[:, None, None], region_mask, apart)
+
     def avoid_mask(self, coverage: Tensor, target_class: str) -> Tensor:
         """What a placebo must not touch: core, and all that is forbidden for the class."""
         regions = self.config.regions
@@ -144,7 +162,8 @@ def donors_of(config: Audit, dataset: Dataset, samples: pd.DataFrame) -> Donors 
     eligible[usable(samples, "audit")] = True
     known = samples[attribute_column(swap.attribute)].astype(str) != UNKNOWN
     rows = dataset.rows.assign(sample_id=samples["sample_id"])
-    return choose_donors(rows, eligible & known.to_numpy(), swap)
+    clusters = pd.factorize(samples["cluster_id"].astype(str))[0].astype(np.int64)
+    return choose_donors(rows, clusters, eligible & known.to_numpy(), swap)
 
 
 def choose_layer(config: Audit, classifier: Classifier) -> str:
@@ -178,10 +197,11 @@ def _probe(classifier: Classifier) -> Tensor:
 
 
 def choose_tests(context: Context) -> dict[str, str]:
-    """For each required region, removal against a placebo, or sufficiency where none fits.
+    """For each required region, removal against a placebo, or sufficiency of all but core.
 
-    A placebo must fit most of some evenly spaced samples that have the region, for every class
-    that forbids it.
+    Sufficiency says what rests on everything outside core, so it is the test of a region that is
+    just that (nearly), and leaves no room for a placebo. Both are judged on some evenly spaced
+    samples, for every class that forbids the region.
     """
     config, classes, audited = context.config, context.classifier.classes, context.audited
     forbidding = {
@@ -193,14 +213,30 @@ def choose_tests(context: Context) -> dict[str, str]:
         return dict.fromkeys(required, REMOVAL)
     spaced = np.unique(np.linspace(0, len(audited) - 1, PLANNED_ON).round().astype(int))
     batch = context.load(audited[spaced])
-    fits_all = {r: all(_mostly_fits(context, batch, r, c) for c in o) for r, o in required.items()}
-    return {region: REMOVAL if fits else SUFFICIENCY for region, fits in fits_all.items()}
+    return {
+        region: SUFFICIENCY
+        if any(not _mostly_fits(context, batch, region, c) for c in owners)
+        and all(_complements_core(context, batch, region, c) for c in owners)
+        else REMOVAL
+        for region, owners in required.items()
+    }
 
 
 def _mostly_fits(context: Context, batch: Batch, region: str, target_class: str) -> bool:
+    """Whether a placebo fits most of the samples that have the region."""
     assert batch.coverage is not None
-    mask = context.region_mask(batch.coverage, [region])
+    mask = context.removed_mask(batch.coverage, region, target_class)
     avoid = context.avoid_mask(batch.coverage, target_class)
     ids = context.samples["sample_id"].iloc[batch.index].tolist()
     _, fits = placebos(mask, avoid, seeds_of(ids, region, context.config.seed))
     return int(fits.sum()) >= MOSTLY * int(mask.flatten(1).any(1).sum())
+
+
+def _complements_core(context: Context, batch: Batch, region: str, target_class: str) -> bool:
+    """Whether region and core are nearly the whole picture, in the median sample."""
+    assert batch.coverage is not None
+    core = context.config.regions.with_role("core", target_class)
+    if not core:
+        return False
+    covered = context.region_mask(batch.coverage, [region, *core]).float().mean((1, 2))
+    return float(covered.median()) >= NEARLY_ALL

@@ -117,7 +117,7 @@ def _removals(
 ) -> Iterator[Trial]:
     return removal(
         images,
-        context.region_mask(coverage, [region]),
+        context.removed_mask(coverage, region, target_class),
         context.avoid_mask(coverage, target_class),
         context.config.interventions.fills,
         seeds_of(sample_ids, region, context.config.seed),
@@ -155,11 +155,19 @@ def _swaps(
     if len(rows) == 0:
         return
     mask = context.region_mask(covered(batch)[rows], [region])
-    for arm, chosen in ((ACT, other[rows]), (PLACEBO, same[rows])):
-        donated = context.load(chosen)
-        donor_mask = context.region_mask(covered(donated), [region])
-        trial = swap_trial(arm, rows, images[rows], mask, donated.images.float() / 255, donor_mask)
-        yield region, trial, context.samples["sample_id"].iloc[chosen].tolist()
+    donated = [context.load(chosen[rows]) for chosen in (other, same)]
+    donor_masks = [context.region_mask(covered(donors), [region]) for donors in donated]
+    # Where neither the picture nor a donor has the region, nothing would be swapped.
+    there = (mask | donor_masks[0] | donor_masks[1]).flatten(1).any(1)
+    kept = np.flatnonzero(there.cpu().numpy())
+    if len(kept) == 0:
+        return
+    arms = zip((ACT, PLACEBO), (other, same), donated, donor_masks, strict=True)
+    for arm, chosen, donors, donor_mask in arms:
+        pictures = donors.images[kept].float() / 255
+        at = rows[kept]
+        trial = swap_trial(arm, at, images[at], mask[kept], pictures, donor_mask[kept])
+        yield region, trial, context.samples["sample_id"].iloc[chosen[at]].tolist()
 
 
 def covered(batch: Batch) -> Tensor:

@@ -32,20 +32,31 @@ class Donors:
     same: npt.NDArray[np.int64]
 
 
-def choose_donors(rows: pd.DataFrame, eligible: npt.NDArray[np.bool_], swap: Swap) -> Donors:
+def choose_donors(
+    rows: pd.DataFrame,
+    clusters: npt.NDArray[np.int64],
+    eligible: npt.NDArray[np.bool_],
+    swap: Swap,
+) -> Donors:
     """Choose donors among the eligible rows: deterministic, and spread over all that match.
+
+    No donor is of the sample's own cluster: another picture of the same patient would make the
+    control too gentle.
 
     Parameters
     ----------
     rows
         One row per sample with the columns that ``swap`` names and ``sample_id``; texts.
+    clusters
+        ``[N]``, code of each row's cluster.
     eligible
         ``[N]`` bool, which rows may give and receive.
     swap
         Attribute and matching columns.
     """
     positions = np.flatnonzero(eligible)
-    pool = rows.iloc[positions]
+    positions = positions[np.argsort(clusters[positions], kind="stable")]
+    pool, own = rows.iloc[positions], clusters[positions]
     subgroup = pool[swap.attribute].astype(str).to_numpy()
     other = np.full(len(rows), NO_DONOR, dtype=np.int64)
     same = np.full(len(rows), NO_DONOR, dtype=np.int64)
@@ -57,22 +68,24 @@ def choose_donors(rows: pd.DataFrame, eligible: npt.NDArray[np.bool_], swap: Swa
             for value in np.unique(subgroup[group]):
                 members = group[subgroup[group] == value]
                 fits = members if want_same else group[subgroup[group] != value]
+                clusters_that_fit = own[fits]
                 for i in members:
-                    donor = _pick(fits, i, str(pool["sample_id"].iloc[i]))
+                    donor = _pick(fits, clusters_that_fit, own[i], str(pool["sample_id"].iloc[i]))
                     if donor is not None:
                         chosen[positions[i]] = positions[donor]
     return Donors(other, same)
 
 
-def _pick(fits: npt.NDArray[np.int64], own: int, sample_id: str) -> int | None:
-    """One of the donors that fit, never the sample itself (``fits`` is sorted)."""
-    at = int(np.searchsorted(fits, own))
-    among_them = bool(at < len(fits) and fits[at] == own)
-    count = len(fits) - among_them
+def _pick(
+    fits: npt.NDArray[np.int64], clusters: npt.NDArray[np.int64], own: int, sample_id: str
+) -> int | None:
+    """One of the donors that fit, of another cluster than one's own (``clusters`` is sorted)."""
+    first, end = np.searchsorted(clusters, [own, own + 1]).tolist()
+    count = len(fits) - (end - first)
     if count == 0:
         return None
     pick = _stable_hash(sample_id) % count
-    return int(fits[pick + (among_them and pick >= at)])
+    return int(fits[pick if pick < first else pick + (end - first)])
 
 
 def paste(images: Tensor, masks: Tensor, donor_images: Tensor, donor_masks: Tensor) -> Tensor:

@@ -14,30 +14,34 @@ SWAP = Swap(attribute="gender", match=["job"], control_match=["label"])
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from("wm"), st.sampled_from("abc"), st.booleans()), max_size=20)
+    st.lists(
+        st.tuples(st.sampled_from("wm"), st.sampled_from("abc"), st.booleans(), st.integers(0, 5)),
+        max_size=20,
+    )
 )
-def test_donors_match_and_differ_as_named(people: list[tuple[str, str, bool]]) -> None:
+def test_donors_match_and_differ_as_named(people: list[tuple[str, str, bool, int]]) -> None:
     rows = pd.DataFrame(
         {
             "sample_id": [f"s{i}" for i in range(len(people))],
-            "gender": [g for g, _, _ in people],
-            "job": [j for _, j, _ in people],
-            "label": ["x" if j == "a" else "y" for _, j, _ in people],
+            "gender": [g for g, *_ in people],
+            "job": [j for _, j, *_ in people],
+            "label": ["x" if j == "a" else "y" for _, j, *_ in people],
         }
     )
-    eligible = np.array([e for _, _, e in people], dtype=bool)
-    donors = choose_donors(rows, eligible, SWAP)
+    eligible = np.array([e for *_, e, _ in people], dtype=bool)
+    clusters = np.array([c for *_, c in people], dtype=np.int64)
+    donors = choose_donors(rows, clusters, eligible, SWAP)
     for i in range(len(rows)):
         others = [
             j
             for j in range(len(rows))
-            if eligible[i] and eligible[j] and j != i
+            if eligible[i] and eligible[j] and clusters[j] != clusters[i]
             and rows.job[j] == rows.job[i] and rows.gender[j] != rows.gender[i]
         ]  # fmt: skip
         same = [
             j
             for j in range(len(rows))
-            if eligible[i] and eligible[j] and j != i
+            if eligible[i] and eligible[j] and clusters[j] != clusters[i]
             and rows.label[j] == rows.label[i] and rows.gender[j] == rows.gender[i]
         ]  # fmt: skip
         assert donors.other[i] in (others or [NO_DONOR])
@@ -53,7 +57,7 @@ def test_order_of_rows_does_not_choose_other_donors_when_one_fits() -> None:
             "label": ["x", "x", "x"],
         }
     )
-    donors = choose_donors(rows, np.ones(3, dtype=bool), SWAP)
+    donors = choose_donors(rows, np.arange(3), np.ones(3, dtype=bool), SWAP)
     assert donors.other.tolist() == [1, 0, NO_DONOR]
     assert donors.same.tolist() == [2, NO_DONOR, 0]
 

@@ -5,19 +5,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
 Role = Literal["core", "allowed", "forbidden"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
+Side = Annotated[int, Field(ge=1)]
+Scale = Annotated[float, Field(gt=0)]
+PixelValues = Annotated[list[int], Field(min_length=1)]
+
+
+def _distinct(names: list[str]) -> list[str]:
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise ValueError(f"'{twice[0]}' is listed twice")
+    return names
+
+
+DistinctNames = Annotated[Names, AfterValidator(_distinct)]
 
 
 class Section(BaseModel):
-    """Base of all sections: unknown keys are errors, values cannot be changed."""
+    """Base of all sections: unknown keys are errors, numbers finite, values cannot be changed."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class Columns(Section):
@@ -54,8 +67,10 @@ class Data(Section):
     manifest: str = Field("manifest.csv", description="CSV or Parquet, relative to the root")
     columns: Columns = Columns()
     attributes: Names = Field([], description="columns that define subgroups")
-    crossed: list[Names] = Field([], description="attributes to cross, e.g. [[gender, skin_tone]]")
-    classes: Names | None = Field(None, description="class names; default: labels, sorted")
+    crossed: list[Annotated[DistinctNames, Field(min_length=2)]] = Field(
+        [], description="attributes to cross, e.g. [[gender, skin_tone]]"
+    )
+    classes: DistinctNames | None = Field(None, description="class names; default: labels, sorted")
     train: Filter | None = Field(None, description="column: value(s) of the training rows")
     validation: Fraction | Filter = Field(
         0.15, description="part of the training clusters, or column: value(s)"
@@ -78,7 +93,7 @@ class Data(Section):
 class Derived(Section):
     """A region made from others: the union of some, or everything outside some."""
 
-    union: Names | None = Field(None, description="all of these regions together")
+    union: Names | None = Field(None, min_length=1, description="all of these regions together")
     outside: Names | None = Field(None, description="everything but these regions")
 
     @model_validator(mode="after")
@@ -93,14 +108,16 @@ class CodeMask(Section):
 
     encoding: Literal["codes"]
     column: str = Field("mask", description="manifest column with the mask's path")
-    values: dict[str, int | list[int]] = Field(description="region: pixel value(s)")
+    values: dict[str, int | PixelValues] = Field(min_length=1, description="region: pixel value(s)")
 
 
 class SeparateMasks(Section):
     """One PNG per sample and region; non-zero is inside."""
 
     encoding: Literal["masks"]
-    columns: dict[str, str] = Field(description="region: manifest column with the mask's path")
+    columns: dict[str, str] = Field(
+        min_length=1, description="region: manifest column with the mask's path"
+    )
 
 
 class Boxes(Section):
@@ -108,7 +125,7 @@ class Boxes(Section):
 
     encoding: Literal["boxes"]
     columns: dict[str, tuple[str, str, str, str]] = Field(
-        description="region: the four manifest columns left, top, right, bottom"
+        min_length=1, description="region: the four manifest columns left, top, right, bottom"
     )
 
 
@@ -117,14 +134,18 @@ class Coco(Section):
 
     encoding: Literal["coco"]
     file: str = Field(description="COCO json, relative to the root")
-    categories: dict[str, str | list[str]] = Field(description="region: category name(s)")
+    categories: dict[str, str | Annotated[list[str], Field(min_length=1)]] = Field(
+        min_length=1, description="region: category name(s)"
+    )
 
 
 class Landmarks(Section):
     """Landmarks in pixels; a region is the union of discs around its points."""
 
     encoding: Literal["landmarks"]
-    columns: dict[str, list[tuple[str, str]]] = Field(description="region: (x, y) column pairs")
+    columns: dict[str, Annotated[list[tuple[str, str]], Field(min_length=1)]] = Field(
+        min_length=1, description="region: (x, y) column pairs"
+    )
     radius: float = Field(8.0, gt=0, description="radius of a disc in pixels of the picture")
 
 
@@ -227,7 +248,7 @@ class Training(Section):
 class Input(Section):
     """How a picture becomes the model's input; masks follow the same way."""
 
-    size: tuple[int, int] = Field((112, 112), description="height, width in pixels")
+    size: tuple[Side, Side] = Field((112, 112), description="height, width in pixels")
     resize: Literal["stretch", "crop"] = Field(
         "stretch", description="stretch: to the size; crop: shorter side to shorter_side, centred"
     )
@@ -235,7 +256,7 @@ class Input(Section):
         None, ge=1, description="for crop; default: the larger of size"
     )
     mean: tuple[float, float, float] = Field((0.485, 0.456, 0.406), description="of pixels in 0..1")
-    std: tuple[float, float, float] = Field((0.229, 0.224, 0.225), description="likewise")
+    std: tuple[Scale, Scale, Scale] = Field((0.229, 0.224, 0.225), description="likewise")
 
     @model_validator(mode="after")
     def _crop_fits(self) -> Input:

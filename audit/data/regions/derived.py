@@ -15,5 +15,5 @@ def with_derived(annotated: Masks, config: Regions) -> Masks:
     for derived in config.derived.values():
         members = [order[name] for name in derived.union or derived.outside or []]
         union = annotated[members].any(axis=0)
-        made.append(union if derived.union else ~union)
+        made.append(union if derived.union is not None else ~union)
     return np.concatenate([annotated, np.stack(made)]) if made else annotated

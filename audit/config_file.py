@@ -22,6 +22,11 @@ SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
+_OUGHT = "Input should be "
+
+# What PyYAML raises; all but its own where a value contradicts its tag, or is nested without end.
+_YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
+
 
 def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
     """Read, complete and check a configuration.
@@ -43,14 +48,12 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read ({error})") from error
     try:
-        tree = yaml.compose(text, Loader=yaml.SafeLoader)
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        tree, raw = _parsed(text, str(path))
+    except _YAML_ERRORS as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "not YAML"
+        problem = getattr(error, "problem", None) or f"not YAML ({' '.join(str(error).split())})"
         raise ConfigError(f"{path}{line}: {problem}") from error
-    _refuse_repeated_keys(tree, path)
     if not isinstance(raw, dict) or tree is None:
         raise ConfigError(f"{path}: must be a mapping of keys such as 'name', 'data', 'regions'")
     for key, value in (overrides or {}).items():
@@ -59,23 +62,31 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
         config = Audit.model_validate(_expanded(raw, path))
     except ValidationError as error:
         raise ConfigError(_faults(error, path, tree)) from error
-    return _resolved(config, path.resolve().parent)
+    return _resolved(config, path)
 
 
-def _refuse_repeated_keys(node: yaml.Node | None, path: Path) -> None:
+def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
+    """YAML as nodes, which know their lines, and as values."""
+    tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    values = yaml.safe_load(text)
+    _refuse_repeated_keys(tree, where)
+    return tree, values
+
+
+def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
     """YAML lets the last of two equal keys win, which could drop a forbidden region unseen."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
-            _refuse_repeated_keys(item, path)
+            _refuse_repeated_keys(item, where)
     if not isinstance(node, yaml.MappingNode):
         return
     seen: set[str] = set()
     for key, value in node.value:
         if key.value in seen:
             line = key.start_mark.line + 1
-            raise ConfigError(f"{path}:{line}: {key.value}: given twice; keep one")
+            raise ConfigError(f"{where}:{line}: {key.value}: given twice; keep one")
         seen.add(key.value)
-        _refuse_repeated_keys(value, path)
+        _refuse_repeated_keys(value, where)
 
 
 def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
@@ -86,8 +97,8 @@ def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
         if not isinstance(section, dict):
             raise ConfigError(f"--set {dotted}: '{parent}' is not a section")
     try:
-        section[last] = yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        _, section[last] = _parsed(value, f"--set {dotted}")
+    except _YAML_ERRORS as error:
         raise ConfigError(f"--set {dotted}: not a YAML value: {value}") from error
 
 
@@ -109,11 +120,15 @@ def _expanded(value: Any, path: Path) -> Any:
     return _VARIABLE.sub(replace, value)
 
 
-def _resolved(config: Audit, folder: Path) -> Audit:
+def _resolved(config: Audit, file: Path) -> Audit:
     """The configuration with every path made absolute."""
+    folder = file.resolve().parent
 
     def absolute(path: Path | None) -> Path | None:
-        return None if path is None else (folder / path.expanduser()).resolve()
+        try:
+            return None if path is None else (folder / path.expanduser()).resolve()
+        except (RuntimeError, ValueError) as error:
+            raise ConfigError(f"{file}: {str(path)!r} is no path: {error}") from error
 
     model = config.model
     outputs = absolute(model.outputs) if isinstance(model.outputs, Path) else model.outputs
@@ -133,43 +148,56 @@ def _resolved(config: Audit, folder: Path) -> Audit:
 
 
 def _faults(error: ValidationError, path: Path, tree: yaml.Node) -> str:
-    return "\n".join(_fault(dict(fault), path, tree) for fault in error.errors())
+    """One line a place: a value that fits none of several types has a fault for each of them."""
+    messages: dict[str, list[str]] = {}
+    got: dict[str, str] = {}
+    for fault in error.errors():
+        keys, line = _locate(tree, fault["loc"], unknown=fault["type"] == "extra_forbidden")
+        place = f"{path}:{line}: {'.'.join(keys) or 'the configuration'}"
+        messages.setdefault(place, []).append(_message(dict(fault)))
+        if _is_scalar(fault["input"]) and fault["type"] != "extra_forbidden":
+            got[place] = f" (got {str(fault['input'])[:80]!r})"
+    return "\n".join(
+        f"{place}: {', or '.join([first, *(text.removeprefix(_OUGHT) for text in others)])}"
+        + got.get(place, "")
+        for place, (first, *others) in messages.items()
+    )
 
 
-def _fault(fault: dict[str, Any], path: Path, tree: yaml.Node) -> str:
-    keys, line = _locate(tree, fault["loc"])
-    where = ".".join(keys) or "the configuration"
-    message = str(fault["msg"]).removeprefix("Value error, ")
+def _message(fault: dict[str, Any]) -> str:
     if fault["type"] == "extra_forbidden":
-        message = "unknown key; allowed are: " + ", ".join(_allowed(fault["loc"]))
-    elif fault["type"] == "missing":
-        message = "missing"
-    else:
-        message += f" (got {str(fault['input'])[:80]!r})" if _is_scalar(fault["input"]) else ""
-    return f"{path}:{line}: {where}: {message}"
+        return "unknown key; allowed are: " + ", ".join(_allowed(fault["loc"]))
+    return "missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
 
 
 def _is_scalar(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool))
 
 
-def _locate(node: yaml.Node, loc: tuple[int | str, ...]) -> tuple[list[str], int]:
-    """Keys of ``loc`` that the file has (pydantic adds union tags), and the line of the last."""
+def _locate(tree: yaml.Node, loc: tuple[int | str, ...], *, unknown: bool) -> tuple[list[str], int]:
+    """Keys of ``loc`` that a file can have (pydantic adds union tags), and the line of the last.
+
+    The last one is kept if it is an unknown key.
+    """
     keys: list[str] = []
-    line = node.start_mark.line + 1
-    for step in loc:
+    schema = section = Audit.model_json_schema()
+    node: yaml.Node | None = tree
+    line = tree.start_mark.line + 1
+    for index, step in enumerate(loc):
         child = _child(node, step)
-        if child is None:
-            if step == loc[-1] and isinstance(step, str) and not step.endswith("]"):
-                keys.append(step)
+        known = step in _properties(section, schema)
+        section = _schema_child(section, step, schema)
+        if child:
+            line, node = child
+        elif known or (unknown and index == len(loc) - 1):
+            node = None  # not in the file, but left out or overridden
+        else:
             continue
-        key_line, node = child
         keys.append(str(step))
-        line = key_line
     return keys, line
 
 
-def _child(node: yaml.Node, step: int | str) -> tuple[int, yaml.Node] | None:
+def _child(node: yaml.Node | None, step: int | str) -> tuple[int, yaml.Node] | None:
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             if key.value == str(step):
@@ -186,7 +214,12 @@ def _allowed(loc: tuple[int | str, ...]) -> list[str]:
     node: dict[str, Any] = schema
     for step in loc[:-1]:
         node = _schema_child(node, step, schema)
-    return sorted(_dereferenced(node, schema).get("properties", {}))
+    return sorted(_properties(node, schema))
+
+
+def _properties(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = _dereferenced(node, schema).get("properties", {})
+    return found
 
 
 def _dereferenced(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:

@@ -71,6 +71,8 @@ def test_overrides_win(tmp_path: Path) -> None:
         ("values: {bird: 1, water: [2, 3]}", "values: {bird: one}", r"audit\.yaml:9: regions\.source\.values\.bird"),
         ("name: birds", "name: ../birds", r"audit\.yaml:1: name: .*pattern"),
         ("name: birds", "nom: birds", r"name: missing"),
+        ("    values: {bird: 1, water: [2, 3]}\n", "", r"audit\.yaml:7: regions\.source\.values: missing"),
+        ("values: {", "colunm: m\n    values: {", r"audit\.yaml:9: regions\.source\.colunm: unknown key; allowed are: column, "),
         ("train: {split: train}", "crossed: [[place, sex]]", r"crossed: \['sex'\] not among attributes"),
         ("  train: {split: train}\n", "", r"data\.train: needed to train; or give model\.checkpoint"),
         ("root: .", "root: ${NOT_SET_ANYWHERE}", r"NOT_SET_ANYWHERE is not set"),
@@ -121,6 +123,70 @@ def test_missing_file_and_binary_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(ConfigError, match="cannot be read"):
         load_config(tmp_path / "binary.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        GOOD + "description: 2024-02-30\n",
+        GOOD + "description: !!int abc\n",
+        GOOD + "description: !!int ''\n",
+        GOOD + "description: !!bool abc\n",
+        GOOD + "description: !!timestamp abc\n",
+        GOOD + "description: &a [*a]\n",
+        GOOD + "description: " + "[" * 3000 + "]" * 3000 + "\n",
+        GOOD.replace("root: .", "root: ~nosuchuser/x"),
+        GOOD.replace("root: .", 'root: "a\\0b"'),
+        GOOD.replace("root: .", "root: ${HOME}\0"),
+        "? [a]\n: b\n",
+        "1: b\n",
+    ],
+)
+def test_no_text_is_a_traceback(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError, match=r"audit\.yaml"):
+        _load(tmp_path, text)
+
+
+@pytest.mark.parametrize("value", ["2024-02-30", "!!int abc", "&a [*a]", "[" * 3000, "{a"])
+def test_no_override_is_a_traceback(tmp_path: Path, value: str) -> None:
+    with pytest.raises(ConfigError, match="--set description: not a YAML value: "):
+        _load(tmp_path, GOOD, description=value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ("{split: train}", "{split: 2024-01-01}", r"data\.train\.split: Input should be a valid string, or a valid "),
+        ("{split: train}", "{split: [[a]]}", r"data\.train\.split"),
+        ("values: {bird: 1,", "values: {bird: one,", r"regions\.source\.values\.bird: .*valid integer.*\(got 'one'\)$"),
+        ("root: .", "root: .\n  validation: x", r"data\.validation: .*\(got 'x'\)$"),
+        ("name: birds", "model: {outputs: {a: 1}}\nname: birds", r"model\.outputs: "),
+    ],
+)  # fmt: skip
+def test_a_value_that_fits_no_alternative_is_one_fault(
+    tmp_path: Path, old: str, new: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError, match=r"audit\.yaml:\d+: " + expected) as caught:
+        _load(tmp_path, GOOD.replace(old, new))
+    places = [line.split(": ")[1] for line in str(caught.value).splitlines()]
+    assert len(places) == len(set(places))
+    assert not any(tag in place for place in places for tag in ("str", "list[", "int", "["))
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("model__train__epochs", "0", "audit.yaml:1: model.train.epochs: "),
+        ("data__foo", "1", "audit.yaml:2: data.foo: unknown key"),
+        ("model__foo", "1", "audit.yaml:1: model.foo: unknown key; allowed are: architecture"),
+    ],
+)
+def test_a_fault_of_an_override_names_its_whole_key(
+    tmp_path: Path, key: str, value: str, expected: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        _load(tmp_path, GOOD, **{key: value})
+    assert expected in str(caught.value)
 
 
 def test_yaml_tags_run_nothing(tmp_path: Path) -> None:

@@ -59,8 +59,10 @@ def table_in_root(root: Path, name: str, key: str) -> Path:
         If it is missing or lies outside the root; names the key of the configuration.
     """
     path = root / name
-    if not path.is_file():
+    # Unlike Path.is_file, this one answers for names that are too long as well.
+    if not os.path.isfile(path):  # noqa: PTH113
         raise DataError(f"{key}: no such file: {path}")
-    if not path.resolve().is_relative_to(root.resolve()):
-        raise DataError(f"{key}: lies outside data.root: {path}")
+    for place in (path, path.parent):
+        if not place.resolve().is_relative_to(root.resolve()):
+            raise DataError(f"{key}: lies outside data.root: {path}")
     return path

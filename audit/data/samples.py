@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -35,11 +35,11 @@ def select(config: Audit, manifest: Manifest) -> Selection:
         If a column is missing, a part or a class is empty, or a row is in two parts.
     """
     _require_columns(config, manifest)
+    manifest = replace(manifest, rows=_without_blanks(config, manifest))
     columns = manifest.data.columns
     parts = parts_of(manifest)
     used = parts != NO_PART
     rows = manifest.rows[used].reset_index(drop=True)
-    rows[columns.sample_id] = rows[columns.sample_id].str.strip()
     numbers = pd.Series(manifest.rows.index[used] + 1)  # for people: the first row is 1
     classes = manifest.data.classes or sorted(set(rows[columns.label]) - {""})
     unknown = sorted(set(config.regions.per_class) - set(classes))
@@ -77,6 +77,15 @@ def _require_columns(config: Audit, manifest: Manifest) -> None:
     if swap:
         wanted = [*swap.match, *(swap.control_match or [])]
         manifest.require(wanted, "interventions.swap")
+
+
+def _without_blanks(config: Audit, manifest: Manifest) -> pd.DataFrame:
+    """The rows, without blanks around ids, classes and attributes; a path may have them."""
+    columns = manifest.data.columns
+    named = [columns.sample_id, columns.label, columns.cluster_id, *config.data.attributes]
+    return manifest.rows.assign(
+        **{n: manifest.rows[n].str.strip() for n in named if n and n != columns.path}
+    )
 
 
 def _reasons(rows: pd.DataFrame, manifest: Manifest, classes: list[str]) -> pd.Series:

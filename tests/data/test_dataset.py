@@ -88,6 +88,29 @@ def test_a_quarantined_sample_cannot_be_loaded(tiny: Fixture) -> None:
         tiny.open().load(8)
 
 
+def test_blanks_around_values_are_not_part_of_them(tiny: Fixture) -> None:
+    tiny.data |= {"attributes": ["gender"], "columns": {"cluster_id": "person"}}
+    for row in tiny.rows:
+        row["person"] = row["gender"]
+    expected = tiny.open().samples
+    for row in tiny.rows[::2]:
+        row |= {key: f" {row[key]}\t" for key in ("sample_id", "label", "gender", "person")}
+    pd.testing.assert_frame_equal(tiny.open().samples, expected)
+
+
+def test_a_label_with_blanks_is_found_by_a_filter(tiny: Fixture) -> None:
+    tiny.data |= {"train": {"split": "train", "label": ["doctor", "nurse"]}}
+    tiny.rows[0]["label"] = "doctor "
+    assert (tiny.open().samples["part"] == "train").sum() == 4
+
+
+def test_a_path_may_end_in_a_blank(tiny: Fixture) -> None:
+    old = tiny.folder / tiny.victim["path"]
+    old.rename(f"{old} ")
+    tiny.victim["path"] += " "
+    assert tiny.open().load(7).masks.any()
+
+
 def test_hostile_names_are_only_text(tiny: Fixture) -> None:
     hostile = "\"'</script><b>🩺,;\n../../x"
     for row in tiny.rows[::2]:
@@ -115,6 +138,8 @@ def test_hostile_names_are_only_text(tiny: Fixture) -> None:
         ({"train": {"label": "nurse", "split": "train"}}, "data.train: no .* class 'doctor' among"),
         ({"manifest": "manifest.parquet"}, "data.manifest: no such file"),
         ({"manifest": "../outside.csv"}, "data.manifest: lies outside data.root"),
+        ({"manifest": "m" * 300}, "data.manifest: no such file"),
+        ({"root": "r" * 300}, "data.root: no such folder"),
         ({"root": "nowhere"}, "data.root: no such folder"),
     ],
 )
@@ -308,6 +333,18 @@ def test_a_mask_is_found_beside_its_manifest(tiny: Fixture) -> None:
     dataset = tiny.open()
     assert dataset.samples["path"].iloc[0] == "inner/images/sample-0.png"
     assert dataset.load(0).masks.any()
+
+
+def test_root_and_manifest_may_be_named_through_links(tiny: Fixture) -> None:
+    tiny.write()
+    link = tiny.folder.parent / "link"
+    link.symlink_to(tiny.folder)
+    places = [(link, tiny.folder), (tiny.folder, link), (link, link)]
+    for root, folder in places:
+        tiny.data |= {"root": root, "manifest": str(folder / "manifest.csv")}
+        dataset = tiny.open()
+        assert dataset.samples["path"].iloc[0] == "images/sample-0.png"
+        assert dataset.load(0).masks.any()
 
 
 def test_a_picture_may_have_any_size(tiny: Fixture) -> None:

@@ -74,6 +74,10 @@ def test_parquet_becomes_text(tmp_path: Path) -> None:
         "float": pa.array([1.0, float("nan")]),
         "flag": pa.array([True, None]),
         "nested": pa.array([[1], [2]]),
+        "thumbnail": pa.array([b"\xff", b"\xfe"]),
+        "large": pa.array([b"\xff", None], pa.large_binary()),
+        "fixed": pa.array([b"\xff", None], pa.binary(1)),
+        "coded": pa.array([b"\xff", None]).dictionary_encode(),
     }
     pq.write_table(pa.table(columns), tmp_path / "x.parquet")
     rows = read_samples(Data(root=tmp_path, manifest="x.parquet")).rows
@@ -83,6 +87,13 @@ def test_parquet_becomes_text(tmp_path: Path) -> None:
         "float": ["1", ""],
         "flag": ["true", ""],
     }
+
+
+def test_parquet_of_text_that_is_none_is_an_error(tmp_path: Path) -> None:
+    text = pa.Array.from_buffers(pa.string(), 1, pa.array([b"\xff"]).buffers())  # not UTF-8
+    pq.write_table(pa.table({"a": text}), tmp_path / "x.parquet")
+    with pytest.raises(DataError, match="not a readable Parquet table"):
+        read_samples(Data(root=tmp_path, manifest="x.parquet"))
 
 
 def test_csv_and_parquet_open_alike(tiny: Fixture) -> None:
@@ -149,6 +160,40 @@ def test_a_picture_in_no_class_folder_is_an_error(tmp_path: Path, odd: str) -> N
     pictures(tmp_path, "cat/1.png", "dog/1.png", odd)
     with pytest.raises(DataError, match=f"all in <split>/<class>/; see '{odd}'"):
         open_dataset(of_folder(tmp_path))
+
+
+def test_a_linked_folder_is_an_error(tmp_path: Path) -> None:
+    pictures(tmp_path / "data", "cat/0.png", "dog/0.png")
+    pictures(tmp_path, "elsewhere/0.png")
+    (tmp_path / "data" / "bird").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="'bird' is a link to a folder"):
+        open_dataset(of_folder(tmp_path / "data"))
+
+
+def test_a_linked_folder_of_masks_or_a_hidden_one_is_none_of_the_classes(tmp_path: Path) -> None:
+    pictures(tmp_path, "cat/0.png", "dog/0.png")
+    (tmp_path / "cat" / ".cache").symlink_to(tmp_path)
+    (tmp_path / "masks").symlink_to(tmp_path)
+    dataset = open_dataset(of_folder(tmp_path))
+    assert dataset.rows["path"].tolist() == ["cat/0.png", "dog/0.png"]
+
+
+def test_every_format_that_is_decoded_is_listed(tmp_path: Path) -> None:
+    pictures(tmp_path, "cat/0.png", "dog/0.png", "dog/1.jp2", "dog/2.jfif", "dog/3.PGM")
+    (tmp_path / "dog" / "4.psd").write_bytes(b"")
+    dataset = open_dataset(of_folder(tmp_path))
+    assert [Path(path).name for path in dataset.rows["path"]][1:] == [
+        "0.png",
+        "1.jp2",
+        "2.jfif",
+        "3.PGM",
+    ]
+
+
+def test_columns_cannot_be_named_for_a_folder(tmp_path: Path) -> None:
+    pictures(tmp_path, "cat/0.png", "dog/0.png")
+    with pytest.raises(DataError, match=r"data\.columns: .*'folder' .*'manifest'"):
+        open_dataset(of_folder(tmp_path, columns={"cluster_id": "patient"}))
 
 
 def test_a_folder_without_pictures_is_an_error(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -91,6 +92,7 @@ def data_root(data: Data) -> Path:
     DataError
         If it does not.
     """
-    if data.root is None or not data.root.is_dir():
+    # Unlike Path.is_dir, this one answers for names that are too long as well.
+    if data.root is None or not os.path.isdir(data.root):  # noqa: PTH112
         raise DataError(f"data.root: no such folder: {data.root}")
     return data.root

@@ -6,13 +6,15 @@ import os
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
+from PIL import Image
 
 from audit.config import Columns, Data
 from audit.data.files import Files
+from audit.data.images import FORMATS
 from audit.data.sources.base import Manifest, Progress, data_root, source
 from audit.errors import DataError
 
-SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".tif", ".tiff", ".bmp", ".gif", ".ppm"}
+SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
 MASKS = "masks"  # <root>/masks/ mirrors the pictures, in PNG, if it is there
 
 
@@ -25,6 +27,11 @@ def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
     there is no such folder).
     """
     root = data_root(data)
+    if data.columns != Columns():
+        raise DataError(
+            "data.columns: source 'folder' has columns of its own; list the pictures in a table "
+            "and use source 'manifest'"
+        )
     paths = [path for path in _pictures(root) if path.parts[0] != MASKS]
     depths = {len(path.parts) for path in paths}
     if not depths <= {2} and not depths <= {3}:
@@ -48,11 +55,25 @@ def _row(path: PurePosixPath, masked: bool) -> dict[str, str]:
 
 
 def _pictures(root: Path) -> list[PurePosixPath]:
-    found = [
-        Path(folder, name).relative_to(root).as_posix()
-        for folder, _, names in os.walk(root)
-        for name in names
-        if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
-    ]
+    found = []
+    for folder, inner, names in os.walk(root):
+        place = Path(folder).relative_to(root)
+        _refuse_links(root, [place / name for name in inner])
+        found += [
+            (place / name).as_posix()
+            for name in names
+            if Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+        ]
     # A name that is no UTF-8 cannot be written to a table: shown with '?', it is 'missing image'.
     return [PurePosixPath(os.fsencode(path).decode("utf-8", "replace")) for path in sorted(found)]
+
+
+def _refuse_links(root: Path, folders: list[Path]) -> None:
+    """Linked folders are not walked through, so their pictures would be missed unseen."""
+    for folder in folders:
+        aside = folder.parts[0] == MASKS or any(part.startswith(".") for part in folder.parts)
+        if (root / folder).is_symlink() and not aside:
+            raise DataError(
+                f"{root}: '{folder}' is a link to a folder, which is not followed; move the folder "
+                "here, or list the pictures in a table and use source 'manifest'"
+            )

@@ -25,7 +25,9 @@ def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
     path = table_in_root(root, data.manifest, "data.manifest")
     parquet = path.suffix.lower() in {".parquet", ".pq"}
     rows = _read_parquet(path) if parquet else _read_csv(path)
-    return Manifest(_with_blanks(rows), Files(root, path.parent), data)
+    # Resolved, so that the one lies in the other however both are named.
+    files = Files(root.resolve(), path.parent.resolve())
+    return Manifest(_with_blanks(rows), files, data)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:
@@ -48,17 +50,20 @@ def _checked(line: list[str], header: list[str], number: int, path: Path) -> lis
 
 
 def _read_parquet(path: Path) -> pd.DataFrame:
+    """The columns that can be text: neither nested nor binary ones."""
     try:
         table = pq.read_table(path)
-    except (pa.ArrowInvalid, OSError) as error:
+        names = [field.name for field in table.schema if _is_textual(field.type)]
+        return pd.DataFrame({name: _texts(table.column(name)) for name in names})
+    except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
         raise DataError(f"{path}: not a readable Parquet table ({error})") from error
-    return pd.DataFrame(
-        {name: _texts(table.column(name)) for name in table.column_names if _is_scalar(table, name)}
-    )
 
 
-def _is_scalar(table: pa.Table, name: str) -> bool:
-    return not pa.types.is_nested(table.schema.field(name).type)
+def _is_textual(kind: pa.DataType) -> bool:
+    if pa.types.is_dictionary(kind):
+        return _is_textual(kind.value_type)
+    binary = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary)
+    return not pa.types.is_nested(kind) and not any(is_kind(kind) for is_kind in binary)
 
 
 def _texts(column: pa.ChunkedArray) -> pd.Series:

@@ -7,7 +7,6 @@ listed here, in this order. ``samples`` has besides one column per attribute, na
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.atomic import replacing
 from audit.errors import RunError
 
 OK = "ok"
@@ -185,10 +185,9 @@ def to_arrow(frame: pd.DataFrame, table: Table) -> pa.Table:
 
 
 def write_table(frame: pd.DataFrame, table: Table, path: Path) -> None:
-    """Write a table as Parquet: to a temporary file first, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    pq.write_table(to_arrow(frame, table), temporary, compression="zstd")
-    temporary.replace(path)
+    """Write a table as Parquet, whole or not at all."""
+    with replacing(path) as temporary:
+        pq.write_table(to_arrow(frame, table), temporary, compression="zstd")
 
 
 def read_table(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import OneCycleLR
 
 from audit import config
+from audit.atomic import replacing
 from audit.errors import ModelError
 from audit.models.weights import Weights, read_pickled
 
@@ -95,7 +95,7 @@ class State:
             self.best = {key: value.detach().cpu().clone() for key, value in weights.items()}
 
     def save(self, path: Path, digest: str) -> None:
-        """Write the state: to a temporary file first, then renamed."""
+        """Write the state, whole or not at all."""
         content = {
             "digest": digest,
             "module": self.module.state_dict(),
@@ -105,9 +105,8 @@ class State:
             "best_epoch": self.best_epoch,
             "best": self.best,
         }
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        torch.save(content, temporary)
-        temporary.replace(path)
+        with replacing(path) as temporary:
+            torch.save(content, temporary)
 
     def restore(self, path: Path, digest: str) -> None:
         """Go on from a saved state; one of another training (``digest``) is ignored.

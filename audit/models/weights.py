@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import pickle
 import re
 from pathlib import Path
@@ -14,6 +13,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from audit.atomic import replacing
 from audit.errors import ModelError
 
 Weights = dict[str, Tensor]
@@ -128,12 +128,11 @@ def load_all_but_head(module: nn.Module, weights: Weights, path: Path, n_outputs
 
 
 def save_weights(weights: Weights, path: Path) -> None:
-    """Write a ``.safetensors`` file: to a temporary file first, then renamed."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Write a ``.safetensors`` file, whole or not at all."""
     # clones, because safetensors refuses tensors that share memory
     tensors = {key: value.detach().cpu().contiguous().clone() for key, value in weights.items()}
-    safetensors.torch.save_file(tensors, temporary)
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        safetensors.torch.save_file(tensors, temporary)
 
 
 _HINT = (

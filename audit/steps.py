@@ -87,7 +87,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
 def fit(run: Run, progress: Progress = silent) -> None:
     """Train the classifier where the configuration says so; weights and card go to ``model/``."""
     config = run.config()
-    if not config.model.trains or (run.model / "card.json").is_file():
+    if not config.model.trains:
         return
     samples = read_table(run.checked, SAMPLES)
     run.model.mkdir(exist_ok=True)

@@ -152,7 +152,7 @@ def _described(audit: config.Audit, classes: list[str], used: pd.DataFrame) -> C
             part: {name: int(n) for name, n in group["label"].value_counts().items() if n}
             for part, group in used.groupby(used["part"].astype(str))
         },
-        "data_sha256": digest_of(sorted(rows)),
+        "samples_sha256": digest_of(sorted(rows)),
     }
     return card | {"digest": digest_of(card)}
 

@@ -193,14 +193,14 @@ def test_card_says_what_was_trained(tmp_path: Path) -> None:
     assert [sorted(epoch) for epoch in card["history"]] == [measures] * 3
 
 
-def test_data_hash_follows_ids_and_labels_not_the_order(tmp_path: Path) -> None:
+def test_samples_hash_follows_ids_and_labels_not_the_order(tmp_path: Path) -> None:
     hashes = []
     data = squares()
     turned = Squares(data.samples[::-1].reset_index(drop=True), CLASSES)
     relabelled = Squares(data.samples.assign(label=data.samples["label"].to_list()[::-1]), CLASSES)
     for index, dataset in enumerate((data, turned, relabelled)):
         card = trained(folder(tmp_path, str(index)), configuration(epochs=1), dataset)
-        hashes.append(card["data_sha256"])
+        hashes.append(card["samples_sha256"])
     assert hashes[0] == hashes[1] != hashes[2]
 
 
@@ -227,7 +227,7 @@ def test_quarantined_samples_are_left_out(tmp_path: Path) -> None:
         trained(folder(tmp_path, "a"), dataset=less),
         trained(folder(tmp_path, "b"), dataset=fewer),
     ]
-    assert cards[0]["data_sha256"] == cards[1]["data_sha256"]
+    assert cards[0]["samples_sha256"] == cards[1]["samples_sha256"]
     assert cards[0]["samples"]["train"] == {"blue": 19, "red": 19}
     assert trained(folder(tmp_path, "c"), dataset=whole)["samples"]["train"]["red"] == 20
 

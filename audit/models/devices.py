@@ -22,12 +22,13 @@ def choose_device(config: Audit) -> torch.device:
     name = config.execution.device
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    refusal = f"execution.device: '{name}' is no device; use auto, cpu or cuda"
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise ModelError(
-            f"execution.device: '{name}' is no device; use auto, cpu or cuda"
-        ) from error
+        raise ModelError(refusal) from error
+    if device.type not in ("cpu", "cuda"):
+        raise ModelError(refusal)
     count = torch.cuda.device_count()
     if device.type == "cuda" and (device.index or 0) >= count:
         raise ModelError(

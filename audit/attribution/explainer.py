@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from audit.attribution.graph import rectifiers, refuse_checkpoints
+from audit.attribution.graph import refuse_checkpoints
 from audit.attribution.layers import find_layer
 from audit.attribution.methods import method_named
+from audit.attribution.rectifiers import rectifiers
 from audit.attribution.scores import Output, check_images, check_targets, logits_of
 from audit.attribution.state import undisturbed
 from audit.attribution.tracing import ChooseTargets, trace
@@ -180,7 +181,7 @@ def guided_refusal(model: nn.Module, images: Tensor, *, output: Output | None = 
         logits = logits_of(model(image.clone()), output, 1)
         try:
             refuse_checkpoints(logits)
-            rectifiers(logits)
+            rectifiers(logits, image)
         except ModelError as refusal:
             return str(refusal)
     return None

@@ -5,21 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
+from functools import partial
 from types import TracebackType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import CheckpointError
 
-from audit.attribution.graph import (
-    depends,
-    guide,
-    rectifiers,
-    refuse_checkpoints,
-    skip_probabilities,
-)
+from audit.attribution.graph import depends, refuse_checkpoints
 from audit.attribution.grids import Grid, infer_grid
 from audit.attribution.layers import layer_named
+from audit.attribution.probabilities import probabilities_skipped
+from audit.attribution.rectifiers import only_positive, rectifiers
 from audit.attribution.scores import Output, check_images, check_targets, cotangents, logits_of
 from audit.attribution.state import undisturbed
 from audit.errors import ModelError
@@ -66,8 +64,9 @@ def trace(
     """Run the model once and go back from the chosen scores.
 
     Without ``guided`` the graph begins at the layer's output: what comes before it is an ordinary
-    forward pass that stores nothing, and only the head is differentiated. With ``guided`` the
-    graph begins at the image; the gradient in the layer is still the plain one.
+    forward pass that stores nothing, and only the head is differentiated. With ``guided``, or
+    where the layer lies in a checkpoint, the graph begins at the image; the gradient in the layer
+    is still the plain one.
 
     Parameters
     ----------
@@ -93,19 +92,43 @@ def trace(
         If images, targets or a token grid have the wrong shape, or a class is out of range.
     """
     check_images(images)
+    passes = partial(_passes, model, images, choose_targets, layer, output)
     with undisturbed(model):
-        picture = images.detach().clone().requires_grad_(guided)
-        tap = _Tap(model, layer, cut=not guided) if layer is not None else None
-        with tap or nullcontext():
-            logits = logits_of(model(picture.clone()), output, len(images))
-        if tap is not None:
-            tap.check(logits)
-        elif not logits.requires_grad:
-            raise ModelError(_OFF_PATH.format("the image"))
-        skip_probabilities(logits)
-        refuse_checkpoints(logits)
-        relus = rectifiers(logits) if guided else []
+        if not guided:
+            # A checkpoint recomputed while going back does not see where the graph was cut.
+            with suppress(CheckpointError):
+                return passes(guided=False, cut=True)
+        try:
+            return passes(guided=guided, cut=False)
+        except CheckpointError as error:
+            raise ModelError(
+                "the model's checkpoints cannot be recomputed; switch checkpointing off"
+            ) from error
 
+
+def _passes(
+    model: nn.Module,
+    images: Tensor,
+    choose_targets: ChooseTargets,
+    layer: str | None,
+    output: Output | None,
+    *,
+    guided: bool,
+    cut: bool,
+) -> Trace:
+    """One forward pass and those back, with the graph cut at the layer or from the image on."""
+    picture = images.detach().clone().requires_grad_(not cut)
+    tap = _Tap(model, layer, cut=cut) if layer is not None else None
+    with tap or nullcontext():
+        logits = logits_of(model(picture.clone()), output, len(images))
+    if tap is not None:
+        tap.check(logits)
+    elif not logits.requires_grad:
+        raise ModelError(_OFF_PATH.format("the image"))
+    refuse_checkpoints(logits)
+
+    with probabilities_skipped(logits):
+        relus = rectifiers(logits, picture) if guided else []
         detached = _settled(logits)
         with torch.no_grad():
             targets = check_targets(choose_targets(detached), len(images)).to(logits.device)
@@ -119,8 +142,8 @@ def trace(
             gradients = _settled(grid(by_class)).transpose(0, 1)
         guided_gradients = None
         if guided:
-            guide(relus)
-            by_class = _one_by_one(logits, picture, seeds, "the image", keep=False)
+            with only_positive(relus):
+                by_class = _one_by_one(logits, picture, seeds, "the image", keep=False)
             guided_gradients = _settled(by_class).transpose(0, 1)
     return Trace(detached, activations, gradients, guided_gradients)
 

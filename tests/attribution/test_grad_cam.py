@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.testing import assert_close
+from torch.utils.checkpoint import checkpoint
 
 from audit.attribution import attribute, dead, display, explain
 from audit.errors import ModelError
@@ -78,12 +80,25 @@ def test_in_place_after_the_layer_equals_out_of_place_twin(after: nets.Activatio
     assert_close(grad_cam(model, images, [0, 1, 2]), defined(twin, "features", images, [0, 1, 2]))
 
 
-def test_view_of_the_trunk_written_in_place_after_the_layer() -> None:
+def _write_to_view(trunk: Tensor, view: Tensor, written: Tensor) -> None:
+    view += written
+
+
+def _write_to_base(trunk: Tensor, view: Tensor, written: Tensor) -> None:
+    trunk += written.mean((2, 3), keepdim=True) + view.mean()
+
+
+def _assign(trunk: Tensor, view: Tensor, written: Tensor) -> None:
+    trunk[:, :, ::2, ::2] = written
+
+
+@pytest.mark.parametrize("write", [_write_to_view, _write_to_base, _assign])
+def test_view_of_the_trunk_written_in_place_after_the_layer(write: Callable[..., None]) -> None:
     class Writes(nets.Net):
         def forward(self, x: Tensor) -> Tensor:
             trunk = self.conv(x)
             view = trunk[:, :, ::2, ::2]
-            view += self.features(trunk).mean(1, keepdim=True)
+            write(trunk, view, self.features(trunk).mean(1, keepdim=True))
             logits: Tensor = self.head(torch.cat([trunk, trunk[:, :2]], 1))
             return logits
 
@@ -91,21 +106,77 @@ def test_view_of_the_trunk_written_in_place_after_the_layer() -> None:
     assert_close(grad_cam(model, images, [3, 1]), defined(model, "features", images, [3, 1]))
 
 
-def test_layer_that_passes_its_input_on_and_is_overwritten_later() -> None:
+@pytest.mark.parametrize("after", [torch.square, torch.relu])
+def test_layer_that_passes_its_input_on_and_is_overwritten_later(after: nets.Activation) -> None:
     class Overwrites(nets.Net):
         def forward(self, x: Tensor) -> Tensor:
             trunk = self.features(self.inner(self.conv(x)))
-            logits: Tensor = self.head(self.drop(trunk).square())
+            logits: Tensor = self.head(after(self.drop(trunk)))
             trunk.zero_()
             return logits
 
     images = nets.pictures(2, dtype=torch.float64)
-    model, twin = (nets.ready(net) for net in (Overwrites(), nets.Net(after=torch.square)))
+    model, twin = (nets.ready(net) for net in (Overwrites(), nets.Net(after=after)))
     twin.norm = nn.Identity()
     expected = grad_cam(twin, images, [3, 1])
     assert_close(grad_cam(model, images, [3, 1], "drop"), expected)
-    beside = attribute(model, images, lambda _: torch.tensor([3, 1]), layer="drop", guided=True)
-    assert_close(beside.maps[:, 0], expected)
+    if after is torch.relu:
+        beside = attribute(model, images, lambda _: torch.tensor([3, 1]), layer="drop", guided=True)
+        assert_close(beside.maps[:, 0], expected)
+
+
+class Checkpointed(nets.Net):
+    """Recomputes the whole net, or a part of it, while going back."""
+
+    part = "whole"
+
+    def forward(self, x: Tensor) -> Any:
+        def again(function: Callable[[Tensor], Any], x: Tensor, part: str) -> Any:
+            chosen = part == self.part
+            return checkpoint(function, x, use_reentrant=False) if chosen else function(x)
+
+        def trunk(x: Tensor) -> Tensor:
+            return self.inner(self.norm(self.conv(x)))
+
+        def block(x: Tensor) -> Tensor:
+            return self.after(self.features(x))
+
+        def whole(x: Tensor) -> Any:
+            x = again(block, again(trunk, x, "trunk"), "block")
+            return again(self.head, self.drop(x), "head")
+
+        return again(whole, x, "whole")
+
+
+@pytest.mark.parametrize("part", ["whole", "trunk", "block", "head"])
+@pytest.mark.parametrize("activation", ["nn.ReLU", "in place"])
+@pytest.mark.parametrize("targets", [[3, 0, 1], torch.tensor([[3, 1], [0, 0], [1, 4]])])
+def test_checkpoint_without_reentry_equals_the_net_without(
+    part: str, activation: str, targets: Any
+) -> None:
+    images = nets.pictures(dtype=torch.float64)
+    model, plain = (
+        nets.ready(kind(nets.mlp_head(), nets.RELUS[activation]))
+        for kind in (Checkpointed, nets.Net)
+    )
+    model.part = part
+    assert_close(grad_cam(model, images, targets), grad_cam(plain, images, targets), **EXACT)
+
+
+def test_checkpoint_that_cannot_be_recomputed_is_refused() -> None:
+    class Changes(nets.Net):
+        calls = 0
+
+        def changing(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x.square() if self.calls % 2 else x + 1
+
+        def forward(self, x: Tensor) -> Any:
+            features = self.features(self.conv(x))
+            return self.head(checkpoint(self.changing, features, use_reentrant=False))
+
+    with pytest.raises(ModelError, match="switch checkpointing off"):
+        grad_cam(nets.ready(Changes()), nets.pictures(1, dtype=torch.float64), [0])
 
 
 def test_trunk_under_no_grad_in_the_model() -> None:
@@ -213,6 +284,12 @@ def test_single_logit_has_two_classes() -> None:
         nn.Sigmoid(),
         lambda y: y.softmax(1)[:, [0, 1, 2]],
         lambda y: torch.cat([-y.sigmoid(), y.sigmoid()], 1)[:, nets.CLASSES :],
+        lambda y: torch.cat([y.sigmoid(), 1 - y.sigmoid()], 1),
+        lambda y: y.softmax(1).clamp(1e-7, 1 - 1e-7),
+        lambda y: y.sigmoid().clamp_min(1e-7) * 1.0,
+        lambda y: y.float().softmax(1).double(),
+        lambda y: y.T.softmax(0).T.clone(),
+        lambda y: y.softmax(1)[:, :, None].permute(0, 2, 1).squeeze(1),
     ],
 )
 def test_probabilities_are_explained_by_their_logits(ending: Callable[[Tensor], Tensor]) -> None:
@@ -220,7 +297,48 @@ def test_probabilities_are_explained_by_their_logits(ending: Callable[[Tensor], 
     model.head.fc.weight.data *= 1000  # saturated
     with pytest.warns(UserWarning, match="ends in a (log-)?s(oftmax|igmoid)"):
         maps = grad_cam(nets.Wrapped(model, ending), images, [0, 1], "net.features")
+    assert_close(maps, grad_cam(model, images, [0, 1]), rtol=1e-6, atol=1e-12)
+
+
+def test_complement_of_a_sigmoid_is_the_negative_logit() -> None:
+    model = nets.ready(nets.Net(nets.Gap(classes=1)))
+    images = nets.pictures(2, dtype=torch.float64)
+    model.head.fc.weight.data *= 1000
+    both = nets.Wrapped(model, lambda y: torch.cat([1 - y.sigmoid(), y.sigmoid()], 1))
+    with pytest.warns(UserWarning, match="ends in a sigmoid"):
+        maps = grad_cam(both, images, [0, 1], "net.features")
     assert_close(maps, grad_cam(model, images, [0, 1]), **EXACT)
+
+
+MADE_OTHERWISE: dict[str, Callable[[Tensor], Tensor]] = {
+    "log of softmax": lambda y: y.softmax(1).log(),
+    "exponential of log-softmax": lambda y: y.log_softmax(1).exp(),
+    "mean of two softmaxes": lambda y: (y.softmax(1) + (2 * y).softmax(1)) / 2,
+    "sigmoids over their sum": lambda y: y.sigmoid() / y.sigmoid().sum(1, keepdim=True),
+    "softmax by hand": lambda y: (
+        (y - y.amax(1, True)).exp() / (y - y.amax(1, True)).exp().sum(1, True)
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("made", MADE_OTHERWISE)
+def test_probabilities_made_otherwise_are_refused(made: str, dtype: torch.dtype) -> None:
+    model, images = nets.ready(nets.Net()).to(dtype), nets.pictures(2, dtype=dtype)
+    wrapped = nets.Wrapped(model, MADE_OTHERWISE[made])
+    for scale in (1, 1000):  # saturated or not
+        model.head.fc.weight.data *= scale
+        with pytest.raises(ModelError, match=r"returns probabilities .* output="):
+            grad_cam(wrapped, images, [0, 1], "net.features")
+
+
+def test_logits_that_happen_to_sum_to_one_are_explained() -> None:
+    model, images = nets.ready(nets.Net(nets.Gap(classes=2))), nets.pictures(1, dtype=torch.float64)
+    model.head.fc.weight.data[1] = -model.head.fc.weight.data[0]
+    model.head.fc.weight.data *= 1e-3
+    model.head.fc.bias.data[:] = torch.tensor([0.3, 0.7])
+    assert_close(model(images).sum(1), torch.ones(1, dtype=torch.float64))
+    assert_close(grad_cam(model, images, [1]), defined(model, "features", images, [1]), **EXACT)
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 MEASURABLE_CELLS = 2.0
+_ROUNDING = 1e-4  # of the area of a region, in cells
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def measure(maps: Tensor, masks: Tensor) -> Attention:
     Raises
     ------
     ValueError
-        If the shapes do not agree.
+        If the shapes do not agree, or a map is not finite (it is not dead, and has no share).
 
     Examples
     --------
@@ -66,25 +67,31 @@ def measure(maps: Tensor, masks: Tensor) -> Attention:
         raise ValueError(
             f"maps {tuple(maps.shape)} [N,h,w] and masks {tuple(masks.shape)} [N,R,h,w]"
         )
-    positive = maps.float().clamp(min=0).flatten(1)
+    raw = maps.float().flatten(1)
+    broken = int((~raw.isfinite()).any(1).sum())
+    if broken:
+        raise ValueError(f"{broken} of {len(maps)} maps is not finite in float32")
+    positive = raw.clamp(min=0)
     regions = masks.float().flatten(2)
     cells = positive.shape[1]
 
-    mass = positive.sum(1)
-    dead = ~(mass > 0)
-    missing = torch.where(dead, torch.nan, 0.0)[:, None]
+    peak = positive.amax(1, keepdim=True)
+    dead = peak == 0
+    missing = torch.where(dead, torch.nan, 0.0)
     area = regions.mean(2)
-    share = torch.einsum("nc,nrc->nr", positive, regions) / mass.clamp(min=1e-38)[:, None] + missing
+    scaled = positive / torch.where(dead, 1.0, peak)  # so that no sum is too small or large
+    mass = torch.where(dead, 1.0, scaled.sum(1, keepdim=True))
+    share = torch.einsum("nc,nrc->nr", scaled, regions) / mass + missing
 
-    peaks = (positive == positive.amax(1, keepdim=True)).float()
-    pointing = torch.einsum("nc,nrc->nr", peaks, regions) / peaks.sum(1)[:, None] + missing
+    peaks = (positive == peak).float()
+    pointing = torch.einsum("nc,nrc->nr", peaks, regions) / peaks.sum(1, keepdim=True) + missing
     return Attention(
         share=share,
         area=area,
         rho=inside_outside_ratio(share, area, cells),
         pointing=pointing,
-        dead=dead,
-        measurable=regions.sum(2) >= MEASURABLE_CELLS,
+        dead=dead[:, 0],
+        measurable=regions.sum(2) >= MEASURABLE_CELLS - _ROUNDING,
     )
 
 

@@ -73,7 +73,7 @@ def attribute(
     Raises
     ------
     ModelError
-        If the model cannot be explained so; says why and what to do.
+        If the model cannot be explained so, or a map is not finite; says why and what to do.
     ValueError
         If images or targets have the wrong shape, or a class is out of range.
 
@@ -83,7 +83,11 @@ def attribute(
         If the model ends in a softmax or sigmoid; what goes into it is explained.
     """
     traced = trace(model, images, choose_targets, layer=layer, guided=guided, output=output)
-    return Attribution(traced.logits, method_named("grad-cam")(traced), traced.guided)
+    maps = method_named("grad-cam")(traced)
+    _refuse_not_finite(maps, images, layer)
+    if traced.guided is not None:
+        _refuse_not_finite(traced.guided, images, None)
+    return Attribution(traced.logits, maps, traced.guided)
 
 
 def explain(
@@ -122,7 +126,7 @@ def explain(
     Raises
     ------
     ModelError
-        If the model cannot be explained so; says why and what to do.
+        If the model cannot be explained so, or a map is not finite; says why and what to do.
     ValueError
         If the method is unknown, images or targets have the wrong shape, or a class is out of
         range.
@@ -151,7 +155,18 @@ def explain(
         output=output,
     )
     attribution = chosen(traced)
+    _refuse_not_finite(attribution, images, layer if chosen.needs_layer else None)
     return attribution if ids.ndim == 2 else attribution[:, 0]
+
+
+def _refuse_not_finite(attribution: Tensor, images: Tensor, layer: str | None) -> None:
+    broken = int((~attribution.isfinite()).flatten(1).any(1).sum())
+    if broken:
+        where = "the image" if layer is None else f"layer '{layer}'"
+        raise ModelError(
+            f"the attribution in {where} of {broken} of {len(images)} images is not finite (the "
+            f"images are {images.dtype}); check the model's weights, or explain it in float32"
+        )
 
 
 def guided_refusal(model: nn.Module, images: Tensor, *, output: Output | None = None) -> str | None:

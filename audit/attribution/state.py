@@ -9,7 +9,8 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import nn
+from torch import fx, nn
+from torch._ops import OpOverload
 
 from audit.errors import ModelError
 
@@ -62,8 +63,18 @@ def _refuse_wrappers(model: nn.Module) -> None:
         where = f"layer '{name}'" if name else "the model"
         if isinstance(module, torch.jit.ScriptModule):
             raise ModelError(f"{where} is TorchScript; explain the eager model it was made from")
+        if _is_exported(module):
+            raise ModelError(f"{where} is exported; explain the eager model it was made from")
         if "_orig_mod" in module._modules or module._compiled_call_impl is not None:
             raise ModelError(
                 f"{where} is compiled; explain the eager model (for torch.compile(model), its "
                 "._orig_mod) and compile afterwards"
             )
+
+
+def _is_exported(module: nn.Module) -> bool:
+    """Whether a module runs a graph of operators; that of ``symbolic_trace`` calls layers."""
+    graph = getattr(module, "graph", None)
+    return isinstance(graph, fx.Graph) and any(
+        isinstance(node.target, OpOverload) for node in graph.nodes
+    )

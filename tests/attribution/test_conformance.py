@@ -291,6 +291,22 @@ WRAPPERS: dict[str, tuple[Callable[[nn.Module], Any], str]] = {
         lambda net: torch.jit.trace(net, nets.pictures(dtype=torch.float64)),
         "eager model it was made from",
     ),
+    "exported": (
+        lambda net: torch.export.export(net, (nets.pictures(dtype=torch.float64),)).module(),
+        "the model is exported; explain the eager model it was made from",
+    ),
+    "exported inside": (
+        lambda net: nn.Sequential(
+            torch.export.export(net, (nets.pictures(dtype=torch.float64),)).module()
+        ),
+        "layer '0' is exported",
+    ),
+    "unflattened": (
+        lambda net: torch.export.unflatten(
+            torch.export.export(net, (nets.pictures(dtype=torch.float64),))
+        ),
+        "is exported; explain the eager model",
+    ),
     "function": (lambda net: net.forward, "not a torch.nn.Module"),
 }
 
@@ -301,6 +317,19 @@ def test_wrappers_are_refused_with_the_remedy(model: nn.Module, method: str, kin
     wrap, remedy = WRAPPERS[kind]
     with pytest.raises(ModelError, match=remedy):
         run(wrap(model), method)
+
+
+def test_symbolically_traced_model_equals_the_eager_one(model: nn.Module, method: str) -> None:
+    traced = torch.fx.symbolic_trace(model)
+    assert_close(run(traced, method), run(model, method), rtol=0, atol=0)
+
+
+def test_map_that_is_not_finite_is_refused(model: nn.Module, method: str) -> None:
+    model.features.weight.data[0, 0, 0, 0] = torch.nan
+    with pytest.raises(ModelError, match=r"3 of 3 images is not finite .*torch\.float64"):
+        run(model, method)
+    with pytest.raises(ModelError, match=r"layer 'features' of 3 of 3 images is not finite"):
+        attribute(model, nets.pictures(dtype=torch.float64), lambda y: y.argmax(1), layer=LAYER)
 
 
 def test_model_compiled_in_place_is_refused(model: nn.Module, method: str) -> None:

@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from audit.attribution import explain, find_layer
+from audit.attribution import explain, find_layer, guided_refusal
 from audit.attribution.grids import Grid, infer_grid
 from audit.errors import ModelError
 from tests.attribution import nets
@@ -146,3 +146,13 @@ def test_score_that_depends_on_nothing() -> None:
     for method in ("grad-cam", "guided-backprop"):
         with pytest.raises(ModelError, match="not on the path of the score"):
             explain(model, nets.pictures(), [0, 1, 2], method=method, layer="net.features")
+
+
+@pytest.mark.parametrize("ask", [find_layer, guided_refusal])
+def test_exported_model_is_refused(ask: Callable[[nn.Module, Tensor], Any]) -> None:
+    images = nets.pictures()
+    exported = torch.export.export(nets.Net(), (images,)).module()
+    before = {name: buffer.clone() for name, buffer in exported.named_buffers()}
+    with pytest.raises(ModelError, match="the model is exported; explain the eager model"):
+        ask(exported, images)
+    assert all(torch.equal(buffer, before[name]) for name, buffer in exported.named_buffers())

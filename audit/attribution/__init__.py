@@ -7,13 +7,12 @@ normalising are for pictures (:func:`display`), never for measuring.
 from audit.attribution.explainer import Attribution, attribute, explain, guided_refusal
 from audit.attribution.layers import find_layer
 from audit.attribution.methods import METHODS, guided_grad_cam
-from audit.attribution.pictures import dead, display, upsample
+from audit.attribution.pictures import display, upsample
 
 __all__ = [
     "METHODS",
     "Attribution",
     "attribute",
-    "dead",
     "display",
     "explain",
     "find_layer",

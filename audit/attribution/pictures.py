@@ -7,21 +7,6 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
-def dead(maps: Tensor) -> Tensor:
-    """Which maps have no positive mass.
-
-    Parameters
-    ----------
-    maps
-        ``[..., h, w]``, raw and signed.
-
-    Returns
-    -------
-    ``[...]`` bool.
-    """
-    return ~(maps > 0).flatten(-2).any(-1)
-
-
 def upsample(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Bilinear upsampling that keeps the centre of every cell in place.
 

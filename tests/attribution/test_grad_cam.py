@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from torch.testing import assert_close
 from torch.utils.checkpoint import checkpoint
 
-from audit.attribution import attribute, dead, display, explain
+from audit.attention import measure
+from audit.attribution import attribute, display, explain
 from audit.errors import ModelError
 from tests.attribution import nets
 from tests.oracles import attribution as oracle
@@ -347,7 +348,7 @@ def test_negative_evidence_alone_is_dead_not_nan(dtype: torch.dtype) -> None:
     model.head.fc.weight.data = -model.head.fc.weight.data.abs()
     maps = grad_cam(model, nets.pictures(dtype=dtype), [0, 1, 2], "after")
     assert maps.isfinite().all() and (maps < 0).any()
-    assert dead(maps).all()
+    assert measure(maps, torch.ones(3, 1, 4, 4)).dead.all()
     assert_close(display(maps, (16, 16)), torch.zeros(3, 16, 16))
 
 

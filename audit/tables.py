@@ -135,8 +135,7 @@ EVIDENCE = Table(
             "cluster sign-flip p of the margin (or of the excess); null in subgroups",
         ),
         Column("p_adjusted", pa.float64(), "Holm over the required tests; null if not required"),
-        Column("detectable", pa.float64(), "effect detectable with 80 % power at this size"),
-        Column("clusters_needed", pa.float64(), "clusters that would decide, if the effect stays"),
+        Column("detectable", pa.float64(), "effect that would be confirmed with 80 % power"),
     ),
 )
 

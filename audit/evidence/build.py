@@ -65,7 +65,6 @@ def build_evidence(
     frame = pd.DataFrame([row.record() for row in rows])
     frame["p_adjusted"] = _holm(frame)
     frame["detectable"] = _detectable(frame, config)
-    frame["clusters_needed"] = _clusters_needed(frame, config.policy)
     evidence: pd.DataFrame = to_arrow(frame, EVIDENCE).to_pandas()
     return evidence
 
@@ -80,29 +79,13 @@ def _holm(frame: pd.DataFrame) -> pd.Series:
 
 
 def _detectable(frame: pd.DataFrame, config: Audit) -> pd.Series:
-    """Excess that a one-sided test would find with 80 % power, by the normal approximation.
+    """Effect whose lower limit would be above the failing one with 80 % power, at this size.
 
-    The standard error is read off the one-sided limits, which exist at zero events too.
+    By the normal approximation; the standard error is read off the one-sided limits, which exist
+    at zero events too.
     """
     z, z_power = (float(stats.norm.ppf(q)) for q in (config.statistics.confidence, _POWER))
     error = (frame["upper_limit"] - frame["lower_limit"]) / (2 * z)
-    tested = frame["measure"].isin(list(thresholds(config.policy)))
-    return ((z + z_power) * error).where(tested)
-
-
-def _clusters_needed(frame: pd.DataFrame, policy: Policy) -> pd.Series:
-    """Clusters at which a one-sided limit would pass its threshold, if the effect stays.
-
-    A limit's distance from the effect shrinks with the square root of the clusters; the nearer of
-    "above the failing effect" and "below the passing effect" counts, never fewer than the minimum.
-    """
-    limits = thresholds(policy)
-    fail = frame["measure"].map({name: low for name, (low, _) in limits.items()})
-    clear = frame["measure"].map({name: high for name, (_, high) in limits.items()})
-    above = (frame["effect"] - fail).where(frame["effect"] > fail)
-    below = (clear - frame["effect"]).where(frame["effect"] < clear)
-    to_confirm = ((frame["effect"] - frame["lower_limit"]) / above) ** 2
-    to_clear = ((frame["upper_limit"] - frame["effect"]) / below) ** 2
-    nearer = to_confirm.combine(to_clear, np.fmin)
-    needed: pd.Series = np.ceil(frame["clusters"] * nearer).clip(lower=policy.min_clusters)
-    return needed
+    fail = frame["measure"].map({name: low for name, (low, _) in thresholds(config.policy).items()})
+    detectable: pd.Series = fail + (z + z_power) * error
+    return detectable

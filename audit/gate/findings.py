@@ -30,7 +30,6 @@ class Act:
     p: float | None = None
     p_adjusted: float | None = None
     detectable: float | None = None
-    clusters_needed: float | None = None
 
 
 @dataclass(frozen=True)
@@ -62,7 +61,8 @@ class Finding:
     n, clusters
         Of the smallest act.
     clusters_needed
-        Clusters at which every act would be decided, if the effects stay.
+        Of an open finding: clusters at which four of five audits would decide, if the effects
+        stay; None where no number would.
     acts
         All acts.
     worst_subgroup

@@ -15,6 +15,7 @@ from audit.evidence import reliance, sufficiency
 from audit.evidence.build import thresholds
 from audit.gate import reasons
 from audit.gate.findings import SWAP, Act, Finding, Status, Test, WorstSubgroup, fingerprint
+from audit.gate.power import clusters_to_decide
 from audit.tables import ALL
 
 TESTS: dict[str, Test] = {reliance.MEASURE: "removal", sufficiency.MEASURE: "sufficiency"}
@@ -38,11 +39,12 @@ class Claim:
 
 
 class Decision(NamedTuple):
-    """A status, the act whose numbers decided it, and why."""
+    """A status, the act whose numbers decided it, why, and the clusters that would decide."""
 
     status: Status
     act: Act
     reason: str
+    clusters_needed: float | None = None
 
 
 def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
@@ -77,7 +79,8 @@ def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
         if len(required):
             others = rows[rows["attribute"] != ALL]
             found.append(_finding(Claim(*map(str, key)), required, others, config))
-    return [*found, *_untested(found, config)]
+    classes = config.data.classes or sorted({*evidence["target_class"].astype(str)} - {ALL})
+    return [*found, *_untested(found, classes or [ALL], config)]
 
 
 def _finding(claim: Claim, rows: pd.DataFrame, subgroups: pd.DataFrame, config: Audit) -> Finding:
@@ -99,7 +102,7 @@ def _finding(claim: Claim, rows: pd.DataFrame, subgroups: pd.DataFrame, config: 
         p_adjusted=_number(rows["p_adjusted"].max(skipna=False)),
         n=int(rows["n"].min()),
         clusters=int(rows["clusters"].min()),
-        clusters_needed=_clusters_needed(decision, rows, config.policy),
+        clusters_needed=decision.clusters_needed,
         acts=[_act(row) for _, row in rows.iterrows()],
         worst_subgroup=_worst(subgroups, act.act, config.policy),
     )
@@ -119,8 +122,8 @@ def _decide(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision:
     riskiest = _extreme(rows, "upper_limit", last=True)
     if (rows["upper_limit"] < clear).all():
         return Decision("CLEARED", riskiest, say.cleared(riskiest, clear))
-    clusters = None if _disagree(rows) else float(rows["clusters_needed"].max())
-    return Decision("INCONCLUSIVE", riskiest, say.undecided(riskiest, clusters))
+    clusters = clusters_to_decide(rows, fail, clear, config)
+    return Decision("INCONCLUSIVE", riskiest, say.undecided(riskiest, clusters), clusters)
 
 
 def _unusable(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision | None:
@@ -140,7 +143,7 @@ def _unusable(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision | Non
             why = say.unfinished(list(unfinished["act"]))
             return Decision("ERROR", _act(unfinished.iloc[0]), why)
     if smallest.clusters < minimum:
-        return Decision("INCONCLUSIVE", smallest, say.small(smallest, minimum))
+        return Decision("INCONCLUSIVE", smallest, say.small(smallest, minimum), float(minimum))
     return None
 
 
@@ -158,18 +161,6 @@ def _convicting(rows: pd.DataFrame, fail: float, alpha: float) -> Act | None:
 def _extreme(rows: pd.DataFrame, column: str, *, last: bool) -> Act:
     """The act with the smallest (or the last: the largest) value in a column."""
     return _act(rows.sort_values([column, "act"]).iloc[-1 if last else 0])
-
-
-def _clusters_needed(decision: Decision, rows: pd.DataFrame, policy: Policy) -> float | None:
-    """Clusters that would decide every act of an open finding; None if the acts disagree."""
-    if decision.status != "INCONCLUSIVE" or _disagree(rows):
-        return None
-    return _number(rows["clusters_needed"].max()) or float(policy.min_clusters)
-
-
-def _disagree(rows: pd.DataFrame) -> bool:
-    """Whether some acts have an effect above zero and others do not."""
-    return (rows["effect"].dropna() > 0).nunique() > 1
 
 
 def _wording(claim: Claim, config: Audit) -> reasons.Wording:
@@ -197,10 +188,9 @@ def _worst(subgroups: pd.DataFrame, act: str, policy: Policy) -> WorstSubgroup |
     return WorstSubgroup(str(row["attribute"]), str(row["subgroup"]), float(row["effect"]))
 
 
-def _untested(found: list[Finding], config: Audit) -> Iterator[Finding]:
+def _untested(found: list[Finding], classes: list[str], config: Audit) -> Iterator[Finding]:
     """An ERROR for every required region and class that the evidence does not have."""
     tested = {(finding.region, finding.target_class) for finding in found}
-    classes = config.data.classes or sorted({target for _, target in tested} - {ALL}) or [ALL]
     for target in classes:
         for region in config.required_regions(target):
             if tested.isdisjoint({(region, target), (region, ALL)}):
@@ -217,7 +207,7 @@ def _untested(found: list[Finding], config: Audit) -> Iterator[Finding]:
 
 
 def _act(row: pd.Series[Any]) -> Act:
-    names = (*_NEEDED, "margin_effect", "detectable", "clusters_needed")
+    names = (*_NEEDED, "margin_effect", "detectable")
     numbers = {name: _number(row[name]) for name in names}
     n, clusters, excluded = (int(row[name]) for name in ("n", "clusters", "excluded"))
     return Act(str(row["act"]), n, clusters, excluded, **numbers)

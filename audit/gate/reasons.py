@@ -63,9 +63,9 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
         )
 
     def undecided(self, act: Act, clusters: float | None) -> str:
-        """Neither shown nor ruled out; clusters that would decide, None if the acts disagree."""
+        """Neither shown nor ruled out; clusters that would decide, None if no number would."""
         needed = (
-            "the acts disagree in sign, which more samples alone may not settle"
+            "the acts disagree so much that more samples would not settle it"
             if clusters is None
             else f"about {clusters:,.0f} independent samples would decide, if the effects stay"
         )

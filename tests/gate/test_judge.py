@@ -7,10 +7,14 @@ import math
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import norm
 
 from audit.evidence.build import build_evidence
+from audit.evidence.intervals import paired_excess
+from audit.evidence.signflip import sign_flip_p
 from audit.gate import Finding, decide, judge_findings
 from audit.tables import ALL, ATTENTION, EVIDENCE, empty, to_arrow
 from tests.evidence import planted
@@ -27,7 +31,7 @@ def act(name: str, **changes: Any) -> dict[str, Any]:
         "n": 200, "clusters": 200, "excluded": 3,
         "effect": 0.3, "low": 0.22, "high": 0.38, "lower_limit": 0.24, "upper_limit": 0.36,
         "margin_effect": 0.5, "p": 0.0002, "p_adjusted": 0.002,
-        "detectable": 0.1, "clusters_needed": 60.0,
+        "detectable": 0.1,
     }  # fmt: skip
     return record | changes
 
@@ -39,7 +43,7 @@ CLEAR: dict[str, Any] = {
 OPEN: dict[str, Any] = CLEAR | {"effect": 0.06, "low": -0.01, "high": 0.13, "upper_limit": 0.12}
 NOT_DONE: dict[str, Any] = {"n": 0, "clusters": 0} | dict.fromkeys(
     ("effect", "low", "high", "lower_limit", "upper_limit", "margin_effect", "p", "p_adjusted",
-     "detectable", "clusters_needed"), math.nan,
+     "detectable"), math.nan,
 )  # fmt: skip
 
 
@@ -177,10 +181,10 @@ def test_the_numbers_are_those_of_the_deciding_act(
             "tested on 12 independent samples (remove:blur; 3 samples left out), 30 are needed.",
         ),
         (
-            acts(OPEN | {"clusters_needed": 1240.0}),
+            acts(OPEN),
             "Not decided whether predictions of 'nurse' rest on hair: taking it from another "
             "subgroup changes 6 % more answers than taking it from the same (95 % limits -1 % to "
-            "13 %); about 1,240 independent samples would decide, if the effects stay.",
+            "13 %); about 1,029 independent samples would decide, if the effects stay.",
         ),
         (
             acts(swap=NOT_DONE),
@@ -203,12 +207,55 @@ def test_reasons_are_sentences_with_the_numbers(records: list[dict[str, Any]], r
 
 
 def test_open_findings_say_what_would_decide() -> None:
-    assert judged(*acts(OPEN, mean={"clusters_needed": 900.0})).clusters_needed == 900
+    z, power = norm.ppf(0.95), norm.ppf(0.8)
+    # the upper limit is 6 points above the effect of 6 %, and 4 points are left below 10 %
+    to_clear = 200 * (0.06 * (1 + power / z) / 0.04) ** 2
+    assert judged(*acts(OPEN)).clusters_needed == math.ceil(to_clear)
+    assert judged(*acts(OPEN, swap={"effect": -0.02})).clusters_needed == math.ceil(to_clear)
     assert judged(*acts(NOT_DONE)).clusters_needed == 30
-    disagreeing = judged(*acts(OPEN, swap={"effect": -0.02}))
-    assert disagreeing.clusters_needed is None
-    assert "disagree in sign" in disagreeing.reason
     assert judged(*acts()).clusters_needed is None
+
+
+def test_no_number_decides_acts_that_differ_for_good() -> None:
+    # one fill clearly below 5 %, the others far above 10 %
+    finding = judged(*acts(mean=CLEAR | {"p": 0.0002, "p_adjusted": 0.002}, swap=OPEN))
+    assert finding.clusters_needed is None
+    assert "more samples would not settle it" in finding.reason
+    opposed = judged(*acts(mean=CLEAR | {"effect": -0.1}))
+    assert opposed.clusters_needed is None
+
+
+def test_a_p_that_falls_short_needs_more_samples_too() -> None:
+    z, power = norm.ppf(0.95), norm.ppf(0.8)
+    finding = judged(*acts({"p": 0.02, "p_adjusted": 0.2}))
+    wanted, now = norm.isf(0.05 * 0.02 / 0.2), norm.isf(0.02)
+    assert finding.clusters_needed == math.ceil(200 * ((wanted + power) / now) ** 2)
+    by_limit = judged(*acts({"lower_limit": 0.04}))
+    assert by_limit.clusters_needed == math.ceil(200 * (0.26 * (1 + power / z) / 0.25) ** 2)
+
+
+def flipping(first: np.ndarray, second: np.ndarray) -> list[dict[str, Any]]:
+    """Acts alike, in which these answers changed by the act and by the placebo."""
+    one_each = np.arange(first.size)
+    p = sign_flip_p(first - second, one_each, 999, np.random.default_rng(0))
+    numbers = vars(paired_excess(first, second, one_each, 0.95))
+    size = {"n": first.size, "clusters": first.size}
+    return acts({**numbers, **size, "margin_effect": numbers["effect"], "p": p, "p_adjusted": p})
+
+
+@pytest.mark.parametrize("truth", [1 / 30, 0.1])
+def test_at_the_printed_number_four_of_five_audits_decide(truth: float) -> None:
+    first, second = (np.arange(60) < round(60 * rate) for rate in (0.05 + truth, 0.05))
+    pilot = judged(*flipping(first.astype(float), second[::-1].astype(float)))
+    assert pilot.status == "INCONCLUSIVE"
+    assert pilot.clusters_needed is not None
+    rng = np.random.default_rng(0)
+    decided = [
+        judged(*flipping(*(rng.random((2, int(pilot.clusters_needed))) < rates).astype(float)))
+        for rates in [np.array([[0.05 + truth], [0.05]])] * 100
+    ]
+    rate = np.mean([finding.status != "INCONCLUSIVE" for finding in decided])
+    assert 0.8 - 0.12 < rate < 0.8 + 0.12  # three standard errors
 
 
 def test_the_worst_subgroup_is_large_enough_and_of_the_deciding_act() -> None:
@@ -235,6 +282,13 @@ def test_what_is_required_but_not_in_the_evidence_is_an_error() -> None:
         ("hair", "doctor"): "ERROR",
         ("face", "nurse"): "ERROR",
         ("face", "doctor"): "ERROR",
+    }
+    accuracy = act("", measure="accuracy", region=ALL, required=False, target_class="doctor")
+    without = planted.config(policy={"required": ["hair"]})
+    known = judge_findings(table(*acts(), accuracy), without)  # the accuracy names the class
+    assert {(f.target_class, f.status) for f in known} == {
+        ("nurse", "CONFIRMED"),
+        ("doctor", "ERROR"),
     }
     nothing = judge_findings(empty(EVIDENCE), planted.config())
     assert [(f.region, f.status) for f in nothing] == [("face", "ERROR"), ("hair", "ERROR")]

@@ -201,7 +201,7 @@ def _evidence(
                 "effect": effect, "low": effect - reach, "high": effect + reach,
                 "lower_limit": effect - 0.84 * reach, "upper_limit": effect + 0.84 * reach,
                 "margin_effect": 4 * effect, "p": 0.0002, "p_adjusted": 0.0008 if whole else None,
-                "detectable": 0.06, "clusters_needed": 310.0 if truth == 0.075 else None,
+                "detectable": 0.06,
             }
         )  # fmt: skip
     return pd.concat(
@@ -238,7 +238,7 @@ def _described(
                 "clusters": n if value != "5" else 12, "excluded": 0, "effect": effect,
                 "low": effect - 0.05, "high": effect + 0.05, "lower_limit": effect - 0.04,
                 "upper_limit": effect + 0.04, "margin_effect": None, "p": None,
-                "p_adjusted": None, "detectable": None, "clusters_needed": None,
+                "p_adjusted": None, "detectable": None,
             }
         )  # fmt: skip
     return pd.DataFrame(records)

@@ -61,9 +61,12 @@ def _local_mean(images: Tensor, area: Tensor, seeds: list[int]) -> Tensor:
 
 @_registered("noise")
 def _noise(images: Tensor, area: Tensor, seeds: list[int]) -> Tensor:
-    """The local mean plus white noise with each channel's own standard deviation."""
+    """The local mean plus white noise as strong as each channel varies outside the area."""
     noise = torch.stack([_white_noise(images.shape[1:], seed) for seed in seeds])
-    spread = images.std((2, 3), keepdim=True)
+    outside = (~area).to(images.dtype)
+    weight = outside / outside.sum((2, 3), keepdim=True).clamp(min=1)
+    mean = (images * weight).sum((2, 3), keepdim=True)
+    spread = ((images - mean).square() * weight).sum((2, 3), keepdim=True).sqrt()
     return (_local_mean(images, area, seeds) + spread * noise.to(images)).clamp(0, 1)
 
 

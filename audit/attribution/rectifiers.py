@@ -118,6 +118,8 @@ def _gate(node: Node, name: str, live: set[Node]) -> str | None:
     """What stands against a product: that both its factors depend on the image."""
     first = 1 if name in ("Addmm", "Baddbmm") else 0
     factors = [factor for factor, _ in node.next_functions[first : first + 2]]
+    if len(factors) < 2:  # by a number
+        return None
     if live.issuperset(factors) and not (name == "Div" and _is_norm(factors[1])):
         return f"a product of functions of the image ({name})"
     if name == "Mul":

@@ -177,6 +177,7 @@ def test_refused_by_name_and_grad_cam_is_not(name: str, method: str) -> None:
 
 LINEAR: dict[str, nets.Activation] = {
     "constants": lambda x: (1 - x * 3 - 0.5) / torch.full_like(x[:1], 2.0),
+    "scalars": lambda x: torch.ops.aten.div.Scalar(torch.ops.aten.mul.Scalar(x, 3.0), 2.0),
     "matrices": lambda x: x @ torch.eye(x.shape[-1], dtype=x.dtype).flip(0),
     "einsum": lambda x: torch.einsum("bchw,hk->bckw", x, torch.ones(4, 4, dtype=x.dtype).triu()),
     "shuffle": lambda x: F.channel_shuffle(x, 2) + F.pixel_unshuffle(F.pixel_shuffle(x, 2), 2),

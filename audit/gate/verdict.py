@@ -64,15 +64,15 @@ class Verdict:
             fault = error.errors()[0]
             where = ".".join(str(step) for step in fault["loc"]) or "the file"
             raise RunError(
-                f"not a verdict: {where}: {fault['msg']}; judge the run again"
+                f"not a verdict: {where}: {fault['msg']}; run the audit again"
             ) from error
         counts = verdict.counts
         if set(counts) != set(get_args(Status)) or min(counts.values()) < 0:
-            raise RunError("not a verdict: the counts of findings are wrong; judge the run again")
+            raise RunError("not a verdict: the counts of findings are wrong; run the audit again")
         if _outcome(counts) != verdict.verdict:
             raise RunError(
                 f"not a verdict: {verdict.verdict} does not follow from {counts}; "
-                "judge the run again"
+                "run the audit again"
             )
         return verdict
 

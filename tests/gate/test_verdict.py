@@ -107,7 +107,7 @@ def test_a_file_that_is_not_whole_and_consistent_is_refused(
     altered: object, tmp_path: Path
 ) -> None:
     text = altered if isinstance(altered, str) else json.dumps(altered)
-    with pytest.raises(RunError, match="not a verdict"):
+    with pytest.raises(RunError, match=r"not a verdict.*run the audit again"):
         Verdict.from_json(text)
     path = tmp_path / "verdict.json"
     path.write_text(text, encoding="utf-8")

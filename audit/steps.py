@@ -28,6 +28,7 @@ from audit.pictures import illustrate as draw_pictures
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
 from audit.runs.provenance import environment
+from audit.runs.record import check_record
 from audit.runs.record import seal as seal_record
 from audit.runs.shards import merge_shards, shard_folder, slices, write_shard
 from audit.shard import measure_shard
@@ -45,6 +46,8 @@ from audit.tables import (
 _START_ANEW = "delete that folder or choose another --out"
 
 GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
+
+_PLANNED = ("layer", "tests", "no_guided_grad_cam", "inputs", "environment", "digest", "shards")
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -112,7 +115,7 @@ def plan(run: Run) -> None:
     config = run.config()
     context = load_context(config, run)
     inputs = {
-        "data": read_json(run.data)["data"],
+        "data": read_json(run.data, "data")["data"],
         "samples": file_digest(run.checked),
         "weights": weights_digest(context.classifier.module),
     }
@@ -148,8 +151,9 @@ def check_finished(run: Run) -> None:
     Raises
     ------
     RunError
-        If they differ from those that were audited.
+        If the run was altered, or they differ from those that were audited.
     """
+    check_record(run)
     if not run.plan.is_file():
         raise RunError(f"{run.folder}: a copy of a finished run; {_START_ANEW}")
     prepare(run)
@@ -221,7 +225,8 @@ def illustrate(run: Run) -> None:
 
 def trace(run: Run) -> None:
     """Write where the numbers come from."""
-    config, decided, identity = run.config(), _plan_of(run), read_json(run.identity)
+    config, decided = run.config(), _plan_of(run)
+    identity = read_json(run.identity, "config_digest", "started")
     write_json(
         run.provenance,
         {
@@ -257,5 +262,4 @@ def _planned(folder: Path, digest: str) -> Context:
 
 
 def _plan_of(run: Run) -> dict[str, Any]:
-    decided: dict[str, Any] = read_json(run.plan)
-    return decided
+    return read_json(run.plan, *_PLANNED)

@@ -231,7 +231,7 @@ def _trusted_verdict(folder: Path) -> Any:
     from audit.runs.folder import Run
     from audit.runs.record import check_record
 
-    check_record(Run(folder), ["verdict.json", "findings.json", "evidence.parquet", "config.yaml"])
+    check_record(Run(folder))
     return _verdict(folder)
 
 

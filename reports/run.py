@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from audit import tables
 from audit.config import Audit
 from audit.config_file import load_config
 from audit.errors import RunError
+from audit.runs.files import read_json
 
 Record = dict[str, Any]
 
@@ -118,17 +118,9 @@ def by_level(values: Iterable[str]) -> list[str]:
 
 def _json_object(path: Path, key: str | None = None, *, optional: bool = False) -> Record:
     """A JSON object that has ``key``; empty where an optional file is missing."""
-    if not path.is_file():
-        if optional:
-            return {}
-        raise RunError(f"{path}: missing; the run did not get that far (start it again)")
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=lambda _: None)
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise RunError(f"{path}: not readable as JSON ({error})") from error
-    if not isinstance(value, dict) or (key is not None and key not in value):
-        raise RunError(f"{path}: must be a JSON object" + (f" with the key '{key}'" if key else ""))
-    return value
+    if optional and not path.is_file():
+        return {}
+    return read_json(path, *([key] if key else []))
 
 
 def _records(path: Path, key: str, *, optional: bool = False) -> list[Record]:

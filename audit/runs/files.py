@@ -22,20 +22,32 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read JSON.
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """Read a JSON object that has these keys.
 
     Raises
     ------
     RunError
-        If the file is missing or is not JSON.
+        If the file is missing, is not JSON (NaN is none), or is not an object with these keys.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
     except FileNotFoundError as error:
         raise RunError(f"{path}: missing; is this a run folder, and did the run finish?") from error
     except (OSError, ValueError) as error:
         raise RunError(f"{path}: not readable as JSON ({error})") from error
+    if not isinstance(value, dict) or not all(key in value for key in keys):
+        raise RunError(f"{path}: must be a JSON object{_with(keys)}")
+    return value
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _with(keys: tuple[str, ...]) -> str:
+    named = ", ".join(f"'{key}'" for key in keys)
+    return f" with the key{'s' if len(keys) > 1 else ''} {named}" if keys else ""
 
 
 def digest_of(value: Any) -> str:

@@ -124,7 +124,7 @@ def start_or_resume(config: Audit, out: Path | None = None) -> Run:
         out = _unfinished(parent, digest) or parent / _run_id(digest)
     run = Run(out.resolve())
     if run.identity.is_file():
-        if read_json(run.identity).get("config_digest") != digest:
+        if read_json(run.identity, "config_digest")["config_digest"] != digest:
             raise RunError(f"{out}: holds a run of another configuration; choose another folder")
     elif run.folder.exists() and any(run.folder.iterdir()):
         raise RunError(f"{out}: not empty and no run folder; choose another folder")

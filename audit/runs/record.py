@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from audit.errors import RunError
 from audit.runs.files import file_digest, read_json, write_json
 from audit.runs.folder import Run
+
+# Without these nobody can tell what was decided; others may be left behind when a run is copied.
+NEEDED = ("verdict.json", "findings.json", "evidence.parquet", "config.yaml")
 
 
 def seal(run: Run) -> None:
@@ -22,18 +26,15 @@ def reseal(run: Run, name: str) -> Iterator[None]:
     Raises
     ------
     RunError
-        If another file of a sealed run differs from the record. Files that were left behind when
-        the run was copied are no alteration.
+        If :func:`check_record` refuses the run for another file than this one.
     """
     if not run.finished:
         yield
         return
-    recorded = read_json(run.record)
-    present = [file for file in recorded["files"] if (run.folder / file).is_file()]
-    check_record(run, [file for file in present if file != name])
+    check_record(run, besides=name)
     yield
-    recorded["files"][name] = file_digest(run.folder / name)
-    write_json(run.record, recorded)
+    recorded = _recorded(run) | {name: file_digest(run.folder / name)}
+    write_json(run.record, {"files": recorded})
 
 
 def digests(run: Run) -> dict[str, str]:
@@ -47,20 +48,38 @@ def digests(run: Run) -> dict[str, str]:
     return {path.relative_to(run.folder).as_posix(): file_digest(path) for path in files}
 
 
-def check_record(run: Run, needed: list[str]) -> None:
-    """Refuse a run that is unfinished or altered in one of the named files.
+def check_record(run: Run, besides: str | None = None) -> None:
+    """Refuse a run that is unfinished or was altered in any file of its record.
+
+    Files that were left behind when the run was copied (pictures, weights, tables) are no
+    alteration, unless the verdict cannot be told without them (:data:`NEEDED`).
+
+    Parameters
+    ----------
+    run
+        The run.
+    besides
+        A file that may differ.
 
     Raises
     ------
     RunError
-        Naming the first file that is missing from the record, missing, or altered.
+        Naming the first file that is missing or altered.
     """
     if not run.finished:
         raise RunError(f"{run.folder}: not a finished run (record.json is missing); run it again")
-    recorded = read_json(run.record).get("files", {})
-    for name in needed:
+    recorded = _recorded(run)
+    for name in NEEDED:
+        if name not in recorded or not (run.folder / name).is_file():
+            raise RunError(f"{run.folder / name}: missing from the run; run the audit again")
+    for name, digest in recorded.items():
         path = run.folder / name
-        if name not in recorded or not path.is_file():
-            raise RunError(f"{path}: missing from the run; run the audit again")
-        if file_digest(path) != recorded[name]:
+        if name != besides and path.is_file() and file_digest(path) != digest:
             raise RunError(f"{path}: altered after the run was sealed; run the audit again")
+
+
+def _recorded(run: Run) -> dict[str, Any]:
+    files = read_json(run.record, "files")["files"]
+    if not isinstance(files, dict):
+        raise RunError(f"{run.record}: must be a JSON object with the key 'files' for an object")
+    return files

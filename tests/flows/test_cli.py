@@ -52,7 +52,9 @@ def _without(name: str) -> Callable[[Path], None]:
         (_without("evidence.parquet"), "evidence.parquet: missing from the run"),
         (lambda run: (run / "verdict.json").write_text("{}"), "altered"),
         (lambda run: (run / "findings.json").write_text("{}"), "altered"),
+        (lambda run: (run / "model" / "card.json").write_text("{}"), "altered"),
         (lambda run: (run / "record.json").write_text("{"), "not readable as JSON"),
+        (lambda run: (run / "record.json").write_text("[]"), "must be a JSON object"),
         (shutil.rmtree, "not a finished run"),
     ],
 )

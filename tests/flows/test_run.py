@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,8 @@ from safetensors.torch import load_file, save_file
 from audit import steps
 from audit.config_file import load_config
 from audit.errors import RunError
-from audit.runs.folder import start_or_resume, working_on
+from audit.runs.files import read_json, write_json
+from audit.runs.folder import Run, start_or_resume, working_on
 from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, read_table
 from flows.direct import run_directly
 from tests.flows.conftest import Command
@@ -27,6 +29,8 @@ FILES = {
     "interventions.parquet", "evidence.parquet", "findings.json", "verdict.json", "report.html",
     "summary.md", "junit.xml", "maps.parquet", "record.json",
 }  # fmt: skip
+
+COUNTS = dict.fromkeys(("CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED"), 0)
 
 
 def test_run_folder_holds_everything(finished: Path) -> None:
@@ -115,6 +119,17 @@ def test_finished_run_is_not_run_again(tiny: Path, finished: Path) -> None:
     assert (finished / "record.json").stat().st_mtime_ns == before
 
 
+def test_finished_run_that_was_altered_is_not_believed(
+    tiny: Path, finished: Path, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished, run.folder)
+    passed = read_json(run.verdict) | {"verdict": "PASS", "counts": COUNTS | {"CLEARED": 2}}
+    write_json(run.verdict, passed)
+    with pytest.raises(RunError, match=r"verdict\.json: altered"):
+        run_directly(start_or_resume(load_config(tiny), run.folder))
+
+
 def test_data_that_changed_under_a_started_run_stop_it(tmp_path: Path) -> None:
     config = load_config(write_tiny(tmp_path / "data"))
     run = start_or_resume(config, tmp_path / "run")
@@ -142,6 +157,48 @@ def test_a_second_process_is_kept_off(tiny: Path, tmp_path: Path) -> None:
         run_directly(run)
 
 
+def test_interrupted_through_prefect_the_run_is_kept_until_its_shard_is_done(
+    tiny: Path, tmp_path: Path, environment: Mapping[str, str]
+) -> None:
+    script = f"""
+import _thread, threading, time
+from pathlib import Path
+from filelock import FileLock, Timeout
+from audit import steps
+from audit.config_file import load_config
+from audit.runs.folder import start_or_resume
+from flows.audit import audit_flow
+
+def measure(run, index):
+    threading.Timer(0.5, _thread.interrupt_main).start()
+    for _ in range(20):
+        time.sleep(0.1)
+        try:
+            with FileLock(run.lock, timeout=0):
+                print("lock is free", flush=True)
+        except Timeout:
+            pass
+    print("shard", index, flush=True)
+
+steps.measure = measure
+config = load_config(Path({str(tiny)!r}))
+run = start_or_resume(config, Path({str(tmp_path / "run")!r}))
+try:
+    audit_flow(config, str(run.folder))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env=dict(environment),
+        check=False,
+        timeout=600,
+    )
+    assert done.stdout.splitlines() == ["shard 0", "interrupted"], done.stderr
+
+
 def test_bad_samples_are_counted_and_the_rest_is_audited(tmp_path: Path) -> None:
     path = write_tiny(tmp_path / "data")
     (tmp_path / "data/images/test-disc-dark-0.png").write_bytes(b"no picture")
@@ -158,8 +215,6 @@ def test_bad_samples_are_counted_and_the_rest_is_audited(tmp_path: Path) -> None
 def test_gate_and_report_need_neither_data_nor_model(
     finished: Path, cuecheck: Command, tmp_path: Path
 ) -> None:
-    import shutil
-
     copy = tmp_path / "elsewhere"
     shutil.copytree(finished, copy, ignore=shutil.ignore_patterns("model", "shards", "stages"))
     config = (copy / "config.yaml").read_text()

@@ -55,21 +55,60 @@ def test_folder_without_a_run_is_named(tmp_path: Path) -> None:
         Run(tmp_path).config()
 
 
-def test_record_refuses_altered_missing_and_unsealed(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    write_json(run.verdict, {"verdict": "PASS"})
-    with pytest.raises(RunError, match="not a finished run"):
-        check_record(run, ["verdict.json"])
+VERDICT_FILES = ("verdict.json", "findings.json", "evidence.parquet", "config.yaml")
+
+
+def _sealed(folder: Path) -> Run:
+    run = Run(folder)
+    for name in (*VERDICT_FILES, "report.html", "model/model.safetensors"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_text(folder / name, "before")
     seal(run)
-    check_record(run, ["verdict.json"])
-    with pytest.raises(RunError, match=r"findings\.json: missing from the run"):
-        check_record(run, ["findings.json"])
-    write_json(run.verdict, {"verdict": "FAIL"})
-    with pytest.raises(RunError, match="altered"):
-        check_record(run, ["verdict.json"])
-    run.verdict.unlink()
-    with pytest.raises(RunError, match="missing from the run"):
-        check_record(run, ["verdict.json"])
+    return run
+
+
+def test_record_refuses_a_run_that_is_not_sealed(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="not a finished run"):
+        check_record(Run(tmp_path))
+
+
+@pytest.mark.parametrize("name", [*VERDICT_FILES, "report.html", "model/model.safetensors"])
+def test_record_refuses_any_altered_file(tmp_path: Path, name: str) -> None:
+    run = _sealed(tmp_path)
+    check_record(run)
+    write_text(run.folder / name, "forged")
+    with pytest.raises(RunError, match=f"{name}: altered"):
+        check_record(run)
+
+
+@pytest.mark.parametrize("name", VERDICT_FILES)
+def test_record_needs_the_files_of_the_verdict(tmp_path: Path, name: str) -> None:
+    run = _sealed(tmp_path)
+    (run.folder / name).unlink()
+    with pytest.raises(RunError, match=f"{name}: missing from the run"):
+        check_record(run)
+    with pytest.raises(RunError, match=f"{name}: missing from the run"), reseal(run, "report.html"):
+        pass
+    seal(run)  # the record knows nothing of it
+    write_text(run.folder / name, "forged")
+    with pytest.raises(RunError, match=f"{name}: missing from the run"):
+        check_record(run)
+
+
+def test_record_takes_a_copy_without_the_weights(tmp_path: Path) -> None:
+    run = _sealed(tmp_path)
+    (run.model / "model.safetensors").unlink()
+    check_record(run)
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"files": []}', "null"])
+def test_record_of_another_shape_is_named(tmp_path: Path, content: str) -> None:
+    run = _sealed(tmp_path)
+    write_text(run.record, content)
+    with pytest.raises(RunError, match=r"record\.json: must be a JSON object with the key 'files'"):
+        check_record(run)
+    with pytest.raises(RunError, match=r"record\.json: must be"), reseal(run, "report.html"):
+        pass
 
 
 def test_record_leaves_out_working_folders(tmp_path: Path) -> None:
@@ -82,16 +121,21 @@ def test_record_leaves_out_working_folders(tmp_path: Path) -> None:
 
 
 def test_one_file_is_resealed_and_no_other_may_be_altered(tmp_path: Path) -> None:
-    run = Run(tmp_path)
-    for path in (run.report, run.verdict):
-        write_text(path, "before")
-    seal(run)
+    run = _sealed(tmp_path)
     with reseal(run, "report.html"):
         write_text(run.report, "after")
-    check_record(run, ["report.html", "verdict.json"])
+    check_record(run)
     write_text(run.verdict, "forged")
     with pytest.raises(RunError, match="altered"), reseal(run, "report.html"):
         pass
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", "1"])
+def test_identity_of_another_shape_is_named(tmp_path: Path, content: str) -> None:
+    run = start_or_resume(_config(), tmp_path / "run")
+    write_text(run.identity, content)
+    with pytest.raises(RunError, match=r"run\.json: must be a JSON object with the key"):
+        start_or_resume(_config(), run.folder)
 
 
 def test_a_start_that_was_killed_leaves_nothing_in_the_way(tmp_path: Path) -> None:
@@ -113,6 +157,12 @@ def test_json_is_whole_sorted_and_never_nan(tmp_path: Path) -> None:
         read_json(tmp_path / "bad.json")
     with pytest.raises(RunError, match="missing"):
         read_json(tmp_path / "none.json")
+    with pytest.raises(RunError, match="with the keys 'b', 'c'"):
+        read_json(tmp_path / "a.json", "b", "c")
+    for content in ("[]", "NaN", '{"a": NaN}'):
+        (tmp_path / "bad.json").write_text(content)
+        with pytest.raises(RunError, match=r"bad\.json"):
+            read_json(tmp_path / "bad.json")
 
 
 def test_digests_depend_on_content_only(tmp_path: Path) -> None:

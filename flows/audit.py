@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,14 @@ settings.apply()
 from prefect import flow, task  # reads its settings when imported
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
-from prefect.client.schemas import State
+from prefect.client.schemas import FlowRun, State
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
 from audit import steps
 from audit.config import Audit
 from audit.gate import Verdict
+from audit.gate.outputs import printable
 from audit.runs.folder import Run, start_or_resume, working_on
 from flows import progress
 from flows.direct import conclude
@@ -63,7 +66,20 @@ def judge(folder: str) -> None:
     conclude(Run(Path(folder)))
 
 
-@flow(name="cuecheck-audit", retries=0, task_runner=ThreadPoolTaskRunner(max_workers=1))  # type: ignore[arg-type]
+def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
+    """Print how a scheduled run ended; one started by hand is told by the command."""
+    if flow_run.deployment_id:
+        ending = printable(f"{flow_run.name}: {state.name}: {state.message}")
+        print(f"{datetime.now():%Y-%m-%d %H:%M} {ending}", file=sys.stderr, flush=True)
+
+
+@flow(
+    name="cuecheck-audit",
+    retries=0,
+    on_completion=[tell],
+    on_failure=[tell],
+    on_crashed=[tell],
+)
 def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
     """Audit a classifier; ends as GatePassed, GateFailed, GateInconclusive or GateError.
 
@@ -95,10 +111,14 @@ def _run_tasks(run: Run) -> None:
     fit(folder)
     sizes = plan(folder)
     progress.report("explain and intervene", 0, sum(sizes))
-    futures = [measure.submit(folder, index) for index in range(len(sizes))]
-    for index, future in enumerate(futures):
-        future.result()
-        progress.report("explain and intervene", sum(sizes[: index + 1]), sum(sizes))
+    # A runner of our own: the flow's would go on with a shard after the run's lock is released.
+    runner: ThreadPoolTaskRunner[str] = ThreadPoolTaskRunner(max_workers=1)
+    with runner:
+        shards = [{"folder": folder, "index": index} for index in range(len(sizes))]
+        futures = [runner.submit(measure, shard) for shard in shards]
+        for index, future in enumerate(futures):
+            future.result()
+            progress.report("explain and intervene", sum(sizes[: index + 1]), sum(sizes))
     judge(folder)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -23,7 +24,7 @@ from flows.server import local_server
 
 
 def serve(config: Audit, cron: str) -> None:
-    """Serve the audit until stopped; one run at a time.
+    """Serve the audit until stopped; one run at a time, each telling how it ended.
 
     Raises
     ------
@@ -32,7 +33,10 @@ def serve(config: Audit, cron: str) -> None:
     """
     deployment = _deployment(config, cron)
     with _api():
-        serve_deployments(deployment, pause_on_shutdown=False, limit=1)
+        print(f'{config.name}: scheduled for "{cron}" until stopped (Ctrl-C)', file=sys.stderr)
+        serve_deployments(
+            deployment, pause_on_shutdown=False, print_starting_message=False, limit=1
+        )
 
 
 def _deployment(config: Audit, cron: str) -> RunnerDeployment:
@@ -41,7 +45,6 @@ def _deployment(config: Audit, cron: str) -> RunnerDeployment:
             name=config.name,
             cron=cron,
             parameters={"config": config.model_dump(mode="json")},
-            concurrency_limit=1,
             # By module: loaded as a file, its folder would hide the package "audit".
             entrypoint_type=EntrypointType.MODULE_PATH,
             # Prefect's check takes our key "required" for JSON Schema's; the flow checks itself.

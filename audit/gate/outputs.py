@@ -83,9 +83,9 @@ def junit_xml(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> s
     suite = TestSuite("cuecheck")
     for finding in findings:
         target = "all classes" if finding.target_class == "*" else finding.target_class
-        name = _printable(f"{finding.region} / {target} ({finding.test})")
+        name = printable(f"{finding.region} / {target} ({finding.test})")
         case = TestCase(name, f"cuecheck.{config.name}")
-        reason = _printable(finding.reason)
+        reason = printable(finding.reason)
         if finding.status == "CONFIRMED":
             case.result = [Failure(reason, "CONFIRMED")]
         elif finding.status in ("ERROR", "INCONCLUSIVE"):
@@ -95,7 +95,7 @@ def junit_xml(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> s
         suite.add_testcase(case)
     if not findings:
         case = TestCase("verdict", f"cuecheck.{config.name}")
-        case.result = [Error(_printable(verdict.reason), verdict.verdict)]
+        case.result = [Error(printable(verdict.reason), verdict.verdict)]
         suite.add_testcase(case)
     xml: Any = JUnitXml()
     xml.add_testsuite(suite)
@@ -104,6 +104,6 @@ def junit_xml(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> s
     return text
 
 
-def _printable(text: str) -> str:
-    """Text without the control characters that XML cannot hold."""
+def printable(text: str) -> str:
+    """Text without control characters: XML cannot hold them, and terminals obey them."""
     return "".join(character if character.isprintable() else " " for character in text)

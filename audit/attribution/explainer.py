@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from audit.attribution.graph import refuse_checkpoints
-from audit.attribution.layers import find_layer
-from audit.attribution.methods import method_named
+from audit.attribution.layers import last_spatial_layer
+from audit.attribution.methods import grad_cam, method_named
+from audit.attribution.methods.registry import ByGradient
 from audit.attribution.rectifiers import rectifiers
-from audit.attribution.scores import Output, check_images, check_targets, logits_of
+from audit.attribution.scores import (
+    ChooseTargets,
+    ClassScores,
+    FreeScores,
+    Output,
+    Question,
+    Targets,
+    check_images,
+    check_targets,
+    logits_of,
+)
 from audit.attribution.state import undisturbed
-from audit.attribution.tracing import ChooseTargets, trace
+from audit.attribution.tracing import trace
 from audit.errors import ModelError
 
 
@@ -82,24 +92,26 @@ def attribute(
     UserWarning
         If the model ends in a softmax or sigmoid; what goes into it is explained.
     """
-    traced = trace(model, images, choose_targets, layer=layer, guided=guided, output=output)
-    maps = method_named("grad-cam")(traced)
+    needs = {"activations", "gradients"} | ({"guided"} if guided else set())
+    question = ClassScores(choose_targets, output)
+    traced = trace(model, images, question, layer=layer, needs=needs)
+    maps = ByGradient(grad_cam).of(traced)
     _refuse_not_finite(maps, images, layer)
     if traced.guided is not None:
         _refuse_not_finite(traced.guided, images, None)
-    return Attribution(traced.logits, maps, traced.guided)
+    return Attribution(traced.scores, maps, traced.guided)
 
 
 def explain(
     model: nn.Module,
     images: Tensor,
-    targets: Sequence[int] | Tensor,
+    targets: Targets,
     *,
     method: str,
     layer: str | None = None,
     output: Output | None = None,
 ) -> Tensor:
-    """Attribution of the target classes by one method.
+    """Attribution of the target classes, or of any other score, by one method.
 
     Parameters
     ----------
@@ -108,20 +120,22 @@ def explain(
     images
         ``[B, C, H, W]`` floating point, on the model's device; left as they are.
     targets
-        Class ids: a sequence of B, or a ``[B]`` or ``[B, K]`` tensor.
+        Class ids: a sequence of B, or a ``[B]`` or ``[B, K]`` tensor. Or a function from what the
+        model returns to scores ``[B]`` or ``[B, K]``, each of which depends on its own image alone,
+        such as the log-likelihood of a caption.
     method
-        A name of :data:`METHODS`: ``"grad-cam"``, ``"counterfactual"``, ``"guided-backprop"`` or
-        ``"guided-grad-cam"``.
+        A name of :data:`METHODS`.
     layer
         Dotted name of the layer, for the methods that look at one; None: see :func:`find_layer`.
     output
-        Picks the logits ``[B, n]`` from what the model returns; None: it returns them.
+        Picks the logits ``[B, n]`` from what the model returns; None: it returns them. Only for
+        class ids.
 
     Returns
     -------
     Raw, signed, detached, on the device, float32 (float64 for a float64 model). Of grid methods
-    ``[B, h, w]``, of input-space methods ``[B, C, H, W]``; with ``[B, K]`` targets
-    ``[B, K, h, w]`` and ``[B, K, C, H, W]``.
+    ``[B, h, w]``, of input-space methods ``[B, C, H, W]``; with ``[B, K]`` targets, or a function
+    that gives several scores, ``[B, K, h, w]`` and ``[B, K, C, H, W]``.
 
     Raises
     ------
@@ -138,25 +152,34 @@ def explain(
     ...     nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(),
     ...     nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5),
     ... )
-    >>> explain(model, torch.rand(2, 3, 33, 33), [4, 1], method="grad-cam").shape
+    >>> images = torch.rand(2, 3, 33, 33)
+    >>> explain(model, images, [4, 1], method="grad-cam").shape
+    torch.Size([2, 16, 16])
+    >>> explain(model, images, lambda logits: logits[:, 4] - logits[:, 1], method="cam").shape
     torch.Size([2, 16, 16])
     """
     chosen = method_named(method)
     check_images(images)
-    ids = check_targets(targets, len(images))
-    if layer is None and chosen.needs_layer:
-        layer = find_layer(model, images, output=output)
-    traced = trace(
-        model,
-        images,
-        lambda _: ids,
-        layer=layer if chosen.needs_layer else None,
-        guided="guided" in chosen.needs,
-        output=output,
-    )
-    attribution = chosen(traced)
-    _refuse_not_finite(attribution, images, layer if chosen.needs_layer else None)
-    return attribution if ids.ndim == 2 else attribution[:, 0]
+    question, several = _question(targets, output, len(images))
+    if not chosen.needs_layer:
+        layer = None
+    elif layer is None:
+        layer = last_spatial_layer(
+            model, images, lambda result: question.scores(result, len(images))
+        )
+    attribution = chosen(model, images, question, layer)
+    _refuse_not_finite(attribution, images, layer)
+    return attribution if several or attribution.shape[1] > 1 else attribution[:, 0]
+
+
+def _question(targets: Targets, output: Output | None, batch: int) -> tuple[Question, bool]:
+    """What is asked, and whether for several scores of each image."""
+    if callable(targets):
+        if output is not None:
+            raise ValueError("output: only for class ids; let the score pick what it needs")
+        return FreeScores(targets), False
+    ids = check_targets(targets, batch)
+    return ClassScores(lambda _: ids, output), ids.ndim == 2
 
 
 def _refuse_not_finite(attribution: Tensor, images: Tensor, layer: str | None) -> None:

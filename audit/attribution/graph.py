@@ -15,6 +15,12 @@ from audit.errors import ModelError
 
 # Matrix products, and the convolutions that are some.
 PRODUCTS = {"Addmm", "Baddbmm", "Bmm", "Convolution", "Linear", "Mm", "Mv"}
+_LINEAR = {
+    *("Addmm", "Linear", "Mm"),
+    *("AccumulateGrad", "AdaptiveAvgPool2D", "Alias", "AvgPool2D", "Clone", "Mean", "Permute"),
+    *("ReshapeAlias", "Squeeze", "T", "ToCopy", "Transpose", "UnsafeView", "Unsqueeze", "View"),
+    *("Add", "Index", "Neg", "Select", "Slice", "Sub"),
+}
 
 
 def operation(node: Node) -> str:
@@ -68,6 +74,11 @@ def refuse_checkpoints(score: Tensor) -> None:
             "the model is checkpointed with use_reentrant=True; switch checkpointing off, or use "
             "use_reentrant=False"
         )
+
+
+def is_linear(score: Tensor, leaf: Tensor) -> bool:
+    """Whether only means, reshapes and products with constants lie between a score and a leaf."""
+    return all(operation(node) in _LINEAR for node in nodes_between(score, leaf))
 
 
 def depends(score: Tensor, tensor: Tensor) -> Tensor | None:

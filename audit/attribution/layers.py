@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -68,14 +68,19 @@ def find_layer(model: nn.Module, images: Tensor, *, output: Output | None = None
         If the images are not ``[B, C, H, W]``.
     """
     check_images(images)
+    return last_spatial_layer(model, images[:1], lambda result: logits_of(result, output, 1))
+
+
+def last_spatial_layer(model: nn.Module, images: Tensor, scores_of: Callable[[Any], Tensor]) -> str:
+    """As :func:`find_layer`, for any scores of what the model returns for these images."""
     size = (images.shape[-2], images.shape[-1])
     with undisturbed(model):
-        image = images[:1].detach().clone().requires_grad_()
+        image = images.detach().clone().requires_grad_()
         with _recorded(model) as calls:
-            logits = logits_of(model(image.clone()), output, 1)
-        if logits.requires_grad:
+            scores = scores_of(model(image.clone()))
+        if scores.requires_grad:
             for name, tensor in reversed(_candidates(calls)):
-                if _spatial(logits, tensor, size):
+                if _spatial(scores, tensor, size):
                     return name
     raise ModelError(
         "no layer with a spatial output was found on the path of the score; name one "

@@ -1,9 +1,9 @@
-"""Guided backpropagation on the autograd graph: where it is defined, and its ReLUs."""
+"""Rules for going back through ReLUs, on the autograd graph, and where they are defined."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 
 import torch
 from torch import Tensor
@@ -147,19 +147,58 @@ def _is_mask(factor: Tensor | None) -> bool:
     return factor.dtype == torch.bool or (mixed and bool((ones | (factor == 0)).all()))
 
 
+Hook = Callable[[tuple[Tensor | None, ...], tuple[Tensor | None, ...]], tuple[Tensor | None, ...]]
+
+
 @contextmanager
-def only_positive(nodes: list[Node]) -> Iterator[None]:
-    """While this lasts, only positive gradients pass these nodes, each by itself.
+def hooked(nodes: Iterable[Node], hook: Hook) -> Iterator[None]:
+    """While this lasts, what these nodes send back is what the hook makes of it, each by itself.
 
     A ReLU's input that also feeds a skip connection keeps the gradient that comes by the skip.
     """
     with ExitStack() as hooks:
         for node in nodes:
-            hooks.callback(node.register_hook(_keep_positive).remove)
+            hooks.callback(node.register_hook(hook).remove)
         yield
 
 
-def _keep_positive(
+def _positive_gradient(
     grad_inputs: tuple[Tensor | None, ...], _: tuple[Tensor | None, ...]
 ) -> tuple[Tensor | None, ...]:
     return tuple(None if grad is None else grad.clamp(min=0) for grad in grad_inputs)
+
+
+def _positive_signal(
+    grad_inputs: tuple[Tensor | None, ...], grad_outputs: tuple[Tensor | None, ...]
+) -> tuple[Tensor | None, ...]:
+    (signal,) = grad_outputs
+    return (None if signal is None else signal.clamp(min=0), *grad_inputs[1:])
+
+
+def guided(score: Tensor, image: Tensor) -> AbstractContextManager[None]:
+    """A ReLU passes what is positive, where it was open: ``R [R > 0] [x > 0]``.
+
+    Springenberg et al., arXiv 1412.6806, section 3.4.
+    """
+    return hooked(rectifiers(score, image), _positive_gradient)
+
+
+def deconvolved(score: Tensor, image: Tensor) -> AbstractContextManager[None]:
+    """A ReLU passes what is positive, open or not: ``R [R > 0]``.
+
+    Zeiler and Fergus, arXiv 1311.2901, section 2.1.
+    """
+    return hooked(rectifiers(score, image), _positive_signal)
+
+
+def plain(score: Tensor, image: Tensor) -> AbstractContextManager[None]:
+    """The gradient as it is."""
+    return nullcontext()
+
+
+#: Name of a gradient in the image: how to go back for it.
+RULES: dict[str, Callable[[Tensor, Tensor], AbstractContextManager[None]]] = {
+    "gradient": plain,
+    "guided": guided,
+    "deconvolved": deconvolved,
+}

@@ -1,9 +1,10 @@
-"""What goes in and what is explained: images, logits, and the class ids to explain."""
+"""What is explained: class logits, or any differentiable score of the model's output."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +13,76 @@ from torch import Tensor
 from audit.errors import ModelError
 
 Output = Callable[[Any], Tensor]
+ChooseTargets = Callable[[Tensor], Tensor]
+Targets = Sequence[int] | Tensor | Callable[[Any], Tensor]
+
+
+class Question(Protocol):
+    """K scores of each image, to be explained."""
+
+    def scores(self, result: Any, batch: int) -> Tensor:
+        """``[B, n]`` numbers, with their graph, from what the model returned for B images."""
+
+    def directions(self, scores: Tensor) -> Tensor:
+        """The vectors ``[K, B, n]`` that pick each of K scores from these numbers."""
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """The logits of some classes.
+
+    Parameters
+    ----------
+    choose
+        From the detached logits ``[B, n]`` to the class ids to explain, ``[B]`` or ``[B, K]``.
+    output
+        Picks the logits ``[B, n]`` from what the model returns; None: it returns them.
+    """
+
+    choose: ChooseTargets
+    output: Output | None = None
+
+    def scores(self, result: Any, batch: int) -> Tensor:
+        """The logits ``[B, n]``."""
+        return logits_of(result, self.output, batch)
+
+    def directions(self, scores: Tensor) -> Tensor:
+        """See :func:`cotangents`."""
+        with torch.no_grad():
+            targets = check_targets(self.choose(settled(scores)), len(scores)).to(scores.device)
+        return cotangents(scores, targets.reshape(len(scores), -1))
+
+
+@dataclass(frozen=True)
+class FreeScores:
+    """Any differentiable scores of the output, such as the log-likelihood of a caption.
+
+    Parameters
+    ----------
+    score
+        From what the model returns to ``[B]`` or ``[B, K]`` scores; an image's scores must depend
+        on that image alone.
+    """
+
+    score: Callable[[Any], Tensor]
+
+    def scores(self, result: Any, batch: int) -> Tensor:
+        """The scores as ``[B, K]``."""
+        found = self.score(result)
+        if not isinstance(found, Tensor) or found.ndim not in (1, 2) or len(found) != batch:
+            shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+            raise ValueError(f"targets: the score gave {shape}, wanted [{batch}] or [{batch}, K]")
+        return found.reshape(batch, -1)
+
+    def directions(self, scores: Tensor) -> Tensor:
+        """Each score by itself."""
+        eye = torch.eye(scores.shape[1], dtype=scores.dtype, device=scores.device)
+        return eye[:, None].expand(-1, len(scores), -1)
+
+
+def settled(tensor: Tensor) -> Tensor:
+    """Detached, and at least float32."""
+    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))
 
 
 def check_images(images: Tensor) -> None:

@@ -1,8 +1,8 @@
-"""One forward pass, and what attribution needs of it: activations, gradients, guided gradients."""
+"""One forward pass, and what attribution needs of it: activations and gradients."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Collection, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
-from audit.attribution.graph import depends, refuse_checkpoints
+from audit.attribution.graph import depends, is_linear, refuse_checkpoints
 from audit.attribution.grids import Grid, infer_grid
 from audit.attribution.layers import layer_named
 from audit.attribution.probabilities import probabilities_skipped
-from audit.attribution.rectifiers import only_positive, rectifiers
-from audit.attribution.scores import Output, check_images, check_targets, cotangents, logits_of
+from audit.attribution.rectifiers import RULES
+from audit.attribution.scores import ClassScores, Question, check_images, settled
 from audit.attribution.state import undisturbed
 from audit.errors import ModelError
 
@@ -27,46 +27,53 @@ _OFF_PATH = (
     "gradients"
 )
 
-ChooseTargets = Callable[[Tensor], Tensor]
+LAYER = frozenset({"activations", "gradients", "linear_head"})
 
 
 @dataclass(frozen=True)
 class Trace:
     """What one forward pass leaves behind, detached, in float32 (float64 for such a model).
 
+    Whatever was not asked for is None.
+
     Parameters
     ----------
-    logits
-        ``[B, n]``.
+    scores
+        ``[B, n]``, the logits of a classifier.
     activations
-        A of the layer, ``[B, C, h, w]``; None where no layer was asked for.
+        A of the layer, ``[B, C, h, w]``.
     gradients
-        dY/dA, ``[B, K, C, h, w]``; None where no layer was asked for.
-    guided
-        Guided-backpropagation gradient in the image, ``[B, K, C, H, W]``; None if not asked for.
+        dY/dA of K scores, ``[B, K, C, h, w]``.
+    linear_head
+        Whether nothing but a mean over the grid and linear layers lies between A and the scores.
+    gradient, guided, deconvolved
+        Gradients of the scores in the image, ``[B, K, C, H, W]``: plain, and by the rules for
+        ReLUs of guided backpropagation and of deconvolution (:data:`RULES`).
     """
 
-    logits: Tensor
-    activations: Tensor | None
-    gradients: Tensor | None
-    guided: Tensor | None
+    scores: Tensor
+    activations: Tensor | None = None
+    gradients: Tensor | None = None
+    linear_head: bool | None = None
+    gradient: Tensor | None = None
+    guided: Tensor | None = None
+    deconvolved: Tensor | None = None
 
 
 def trace(
     model: nn.Module,
     images: Tensor,
-    choose_targets: ChooseTargets,
+    question: Question,
     *,
     layer: str | None,
-    guided: bool,
-    output: Output | None,
+    needs: Collection[str],
 ) -> Trace:
-    """Run the model once and go back from the chosen scores.
+    """Run the model once and go back from the scores in question.
 
-    Without ``guided`` the graph begins at the layer's output: what comes before it is an ordinary
-    forward pass that stores nothing, and only the head is differentiated. With ``guided``, or
-    where the layer lies in a checkpoint, the graph begins at the image; the gradient in the layer
-    is still the plain one.
+    Where nothing is needed in the image, the graph begins at the layer's output: what comes before
+    it is an ordinary forward pass that stores nothing, and only the head is differentiated. Else,
+    or where the layer lies in a checkpoint, the graph begins at the image; the gradient in the
+    layer is still the plain one.
 
     Parameters
     ----------
@@ -74,32 +81,32 @@ def trace(
         The model; left as it was.
     images
         ``[B, C, H, W]``; left as they are.
-    choose_targets
-        From the detached logits ``[B, n]`` to class ids ``[B, K]`` (or ``[B]``, K = 1).
+    question
+        Which scores to explain.
     layer
-        Dotted name of the layer; None: no activations or gradients.
-    guided
-        Whether to compute the guided-backpropagation gradient.
-    output
-        Picks the logits from what the model returns; None: it returns them.
+        Dotted name of the layer; needed for what is looked at in one.
+    needs
+        Names of the fields of :class:`Trace` to fill.
 
     Raises
     ------
     ModelError
         If the model cannot be explained so: no such layer, called more than once, not on the path
-        of the score; guided backpropagation not defined; a wrapper that hides its layers.
+        of the score; a rule for ReLUs that is not defined for it; a wrapper that hides its layers.
     ValueError
         If images, targets or a token grid have the wrong shape, or a class is out of range.
     """
     check_images(images)
-    passes = partial(_passes, model, images, choose_targets, layer, output)
+    rules = [rule for rule in RULES if rule in needs]
+    tapped = layer if LAYER.intersection(needs) else None
+    passes = partial(_passes, model, images, question, tapped, rules)
     with undisturbed(model):
-        if not guided:
+        if not rules:
             # A checkpoint recomputed while going back does not see where the graph was cut.
             with suppress(CheckpointError):
-                return passes(guided=False, cut=True)
+                return passes(cut=True)
         try:
-            return passes(guided=guided, cut=False)
+            return passes(cut=False)
         except CheckpointError as error:
             raise ModelError(
                 "the model's checkpoints cannot be recomputed; switch checkpointing off"
@@ -109,43 +116,48 @@ def trace(
 def _passes(
     model: nn.Module,
     images: Tensor,
-    choose_targets: ChooseTargets,
+    question: Question,
     layer: str | None,
-    output: Output | None,
+    rules: Sequence[str],
     *,
-    guided: bool,
     cut: bool,
 ) -> Trace:
     """One forward pass and those back, with the graph cut at the layer or from the image on."""
     picture = images.detach().clone().requires_grad_(not cut)
     tap = _Tap(model, layer, cut=cut) if layer is not None else None
     with tap or nullcontext():
-        logits = logits_of(model(picture.clone()), output, len(images))
+        scores = question.scores(model(picture.clone()), len(images))
     if tap is not None:
-        tap.check(logits)
-    elif not logits.requires_grad:
+        tap.check(scores)
+    elif not scores.requires_grad:
         raise ModelError(_OFF_PATH.format("the image"))
-    refuse_checkpoints(logits)
-
-    with probabilities_skipped(logits):
-        relus = rectifiers(logits, picture) if guided else []
-        detached = _settled(logits)
-        with torch.no_grad():
-            targets = check_targets(choose_targets(detached), len(images)).to(logits.device)
-        seeds = cotangents(logits, targets.reshape(len(images), -1))
-
-        activations = gradients = None
+    refuse_checkpoints(scores)
+    is_classifier = isinstance(question, ClassScores)
+    with probabilities_skipped(scores) if is_classifier else nullcontext():
+        directions = question.directions(scores)
+        found: dict[str, Any] = {}
         if tap is not None:
-            grid = tap.grid(logits, (images.shape[-2], images.shape[-1]))
-            activations = _settled(grid(tap.output))
-            by_class = _head_gradients(logits, tap, seeds, keep=guided)
-            gradients = _settled(grid(by_class)).transpose(0, 1)
-        guided_gradients = None
-        if guided:
-            with only_positive(relus):
-                by_class = _one_by_one(logits, picture, seeds, "the image", keep=False)
-            guided_gradients = _settled(by_class).transpose(0, 1)
-    return Trace(detached, activations, gradients, guided_gradients)
+            found = _in_layer(tap, scores, directions, images, keep=bool(rules))
+        for rule in rules:
+            keep = rule != rules[-1]
+            with RULES[rule](scores, picture):
+                by_score = _one_by_one(scores, picture, directions, "the image", keep=keep)
+            found[rule] = settled(by_score).transpose(0, 1)
+    return Trace(settled(scores), **found)
+
+
+def _in_layer(
+    tap: _Tap, scores: Tensor, directions: Tensor, images: Tensor, *, keep: bool
+) -> dict[str, Any]:
+    """Activations and gradients on the grid of the layer, and whether its head is linear."""
+    grid = tap.grid(scores, (images.shape[-2], images.shape[-1]))
+    linear = is_linear(scores, tap.output)
+    by_score = _head_gradients(scores, tap, directions, keep=keep)
+    return {
+        "activations": settled(grid(tap.output)),
+        "gradients": settled(grid(by_score)).transpose(0, 1),
+        "linear_head": linear,
+    }
 
 
 class _Tap:
@@ -273,8 +285,3 @@ def _gradient(
     if gradient is None:
         raise ModelError(_OFF_PATH.format(where))
     return gradient
-
-
-def _settled(tensor: Tensor) -> Tensor:
-    """Detached, and at least float32."""
-    return tensor.detach().to(torch.promote_types(tensor.dtype, torch.float32))

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 
 from audit.attribution import attribute, explain, guided_grad_cam, guided_refusal, upsample
 from audit.attribution.probabilities import probabilities_skipped
-from audit.attribution.rectifiers import only_positive, rectifiers
+from audit.attribution.rectifiers import guided as guided_rule
 from audit.errors import ModelError
 from tests.attribution import nets
 from tests.oracles import attribution as oracle
@@ -246,7 +246,7 @@ def test_graph_that_the_model_keeps_is_left_as_it_was() -> None:
 
 @pytest.mark.filterwarnings("ignore:the model ends in a softmax")
 @pytest.mark.parametrize(
-    "hooked", [lambda x, y: only_positive(rectifiers(y, x)), lambda x, y: probabilities_skipped(y)]
+    "hooked", [lambda x, y: guided_rule(y, x), lambda x, y: probabilities_skipped(y)]
 )
 def test_hooks_on_the_graph_are_removed_also_after_an_error(hooked: Callable[..., Any]) -> None:
     x = nets.pictures(dtype=torch.float64).requires_grad_()

@@ -13,7 +13,7 @@ def guided_backprop(guided: Tensor) -> Tensor:
 
     At a ReLU ``f = relu(x)`` the backward signal ``R`` becomes ``R * [R > 0] * [x > 0]``
     (arXiv 1412.6806, section 3.4). It is done while going back: see
-    :func:`audit.attribution.rectifiers.only_positive`.
+    :func:`audit.attribution.rectifiers.guided`.
 
     It shows fine detail for the eye but is hardly sensitive to the model's weights (arXiv
     1810.03292): it is no evidence of what a model relies on.

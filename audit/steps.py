@@ -6,7 +6,7 @@ prepare, fit, plan, measure (shard by shard), merge, judge, illustrate, trace,
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -25,9 +25,10 @@ from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
+from audit.runs.changes import START_ANEW, changes, refuse
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
-from audit.runs.provenance import environment
+from audit.runs.provenance import code_digest, environment, factory_digest
 from audit.runs.record import check_record
 from audit.runs.record import seal as seal_record
 from audit.runs.shards import merge_shards, shard_folder, slices, write_shard
@@ -42,8 +43,6 @@ from audit.tables import (
     read_table,
     write_table,
 )
-
-_START_ANEW = "delete that folder or choose another --out"
 
 GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
@@ -64,17 +63,15 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     DataError
         If the data cannot be used, or more than ``max_bad_fraction`` of a part is bad.
     RunError
-        If the run was started on other data.
+        If the run was started on other data or by other code.
     """
     config = run.config()
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
-    digest = {"data": data_digest(config, dataset)}
+    begun = {"data": data_digest(config, dataset), "code": code_digest()}
     if run.checked.is_file():
-        if read_json(run.data) != digest:
-            raise RunError(
-                f"{run.folder}: the data changed since the run was started; {_START_ANEW}"
-            )
+        if changed := changes(read_json(run.data), begun):
+            refuse(run, changed)
         return
     count = len(dataset.samples)
     samples, _ = check_dataset(
@@ -83,7 +80,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         progress=lambda done: progress("check data", done, count),
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
-    write_json(run.data, digest)
+    write_json(run.data, begun)
     write_table(samples, SAMPLES, run.checked)
 
 
@@ -110,28 +107,29 @@ def plan(run: Run) -> None:
     Raises
     ------
     RunError
-        If the run was planned for another model, device or version.
+        If the run was planned for another model, device or version; names what changed.
     """
     config = run.config()
     context = load_context(config, run)
     inputs = {
-        "data": read_json(run.data, "data")["data"],
+        **read_json(run.data, "data", "code"),
         "samples": file_digest(run.checked),
         "weights": weights_digest(context.classifier.module),
     }
+    if factory := factory_digest(config.model.architecture):
+        inputs["factory"] = factory
     settings = config.model_dump(
         mode="json",
         exclude={"name", "description", "output", "statistics", "policy"},
     )
     surroundings = environment(context.classifier.device)
-    engine = {k: v for k, v in surroundings.items() if k not in ("git_commit", "platform")}
-    digest = digest_of([settings, config.policy.required, inputs, engine])
+    state = _state(inputs, surroundings)
+    digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():
-        if _plan_of(run)["digest"] != digest:
-            raise RunError(
-                f"{run.folder}: model, device or version changed since the run was started; "
-                + _START_ANEW
-            )
+        planned = _plan_of(run)
+        if planned["digest"] != digest:
+            before = _state(planned["inputs"], planned["environment"])
+            refuse(run, changes(before, state) or [run.config_file.name])
         return
     decided = {
         "layer": context.layer,
@@ -155,7 +153,7 @@ def check_finished(run: Run) -> None:
     """
     check_record(run)
     if not run.plan.is_file():
-        raise RunError(f"{run.folder}: a copy of a finished run; {_START_ANEW}")
+        raise RunError(f"{run.folder}: a copy of a finished run; {START_ANEW}")
     prepare(run)
     plan(run)
 
@@ -259,6 +257,12 @@ def _planned(folder: Path, digest: str) -> Context:
         tests=decided["tests"],
         guided=decided["no_guided_grad_cam"] is None,
     )
+
+
+def _state(inputs: Mapping[str, Any], surroundings: Mapping[str, Any]) -> dict[str, Any]:
+    """All that changes the numbers, besides the configuration."""
+    told_only = ("git_commit", "platform")
+    return {**inputs, **{k: v for k, v in surroundings.items() if k not in told_only}}
 
 
 def _plan_of(run: Run) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from filelock import FileLock, Timeout
@@ -46,13 +46,18 @@ class Run:
 
     @property
     def data(self) -> Path:
-        """Digest of the data that was checked."""
+        """Digests of the data that were checked and of the code that did it."""
         return self.folder / "stages" / "data.json"
 
     @property
     def plan(self) -> Path:
         """What will be computed: layer, test per region, digests."""
         return self.folder / "stages" / "plan.json"
+
+    @property
+    def stale(self) -> Path:
+        """What changed since the run was started; it is not resumed unless it is named."""
+        return self.folder / "stages" / "stale"
 
     @property
     def model(self) -> Path:
@@ -121,7 +126,7 @@ def start_or_resume(config: Audit, out: Path | None = None) -> Run:
     digest = config_digest(config)
     if out is None:
         parent = (config.output.folder or Path("runs")) / config.name
-        out = _unfinished(parent, digest) or parent / _run_id(digest)
+        out = _unfinished(parent, digest) or _new(parent, digest)
     run = Run(out.resolve())
     if run.identity.is_file():
         if read_json(run.identity, "config_digest")["config_digest"] != digest:
@@ -166,9 +171,14 @@ def config_digest(config: Audit) -> str:
 
 
 def _unfinished(parent: Path, digest: str) -> Path | None:
-    candidates = sorted(parent.glob(f"*-{digest[:8]}"), reverse=True)
-    return next((path for path in candidates if not Run(path).finished), None)
+    candidates = [Run(path) for path in sorted(parent.glob(f"*-{digest[:8]}"), reverse=True)]
+    open_ones = (run.folder for run in candidates if not (run.finished or run.stale.is_file()))
+    return next(open_ones, None)
 
 
-def _run_id(digest: str) -> str:
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest[:8]}"
+def _new(parent: Path, digest: str) -> Path:
+    """A folder named by the time, in whole seconds; a later one where that second is taken."""
+    start = datetime.now(UTC)
+    while (folder := parent / f"{start:%Y%m%dT%H%M%S}-{digest[:8]}").exists():
+        start += timedelta(seconds=1)
+    return folder

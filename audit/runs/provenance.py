@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import platform
 import subprocess
+import sys
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ from typing import Any
 import torch
 
 import audit
+from audit.runs.files import digest_of, file_digest
 
 _LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn")
 
@@ -19,7 +22,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Versions and device."""
     return {
         "cuecheck": audit.__version__,
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
         "python": platform.python_version(),
         "platform": platform.platform(),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
@@ -29,19 +32,37 @@ def environment(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _git_commit() -> str | None:
-    """Commit of the checkout that cuecheck runs from; None where it is installed otherwise."""
+@lru_cache  # what runs is what was there when the process started
+def code_digest(folder: Path = Path(audit.__file__).parent) -> str:
+    """SHA-256 over the names and contents of the source files of a package."""
+    files = {path.relative_to(folder).as_posix(): path for path in folder.rglob("*.py")}
+    return digest_of({name: file_digest(path) for name, path in files.items()})
+
+
+def factory_digest(architecture: str) -> str | None:
+    """SHA-256 of the file of an imported ``module:factory``; None if there is none."""
+    where, separator, _ = architecture.partition(":")
+    file = getattr(sys.modules.get(where), "__file__", None) if separator else None
+    return file_digest(Path(file)) if file and Path(file).is_file() else None
+
+
+def git_commit(file: Path = Path(__file__)) -> str | None:
+    """Commit of the checkout that holds a file, ``-dirty`` if anything in it was changed.
+
+    None where the file is of no checkout: cuecheck is installed otherwise.
+    """
     try:
-        _git("ls-files", "--error-unmatch", Path(__file__).name)
-        return _git("rev-parse", "HEAD")
+        _git(file.parent, "ls-files", "--error-unmatch", file.name)
+        describe = ("--no-optional-locks", "describe", "--always", "--dirty", "--abbrev=40")
+        return _git(file.parent, *describe, "--exclude=*")
     except (OSError, subprocess.SubprocessError):
         return None
 
 
-def _git(*arguments: str) -> str:
+def _git(folder: Path, *arguments: str) -> str:
     done = subprocess.run(
         ["git", *arguments],
-        cwd=Path(__file__).parent,
+        cwd=folder,
         capture_output=True,
         text=True,
         check=True,

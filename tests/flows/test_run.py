@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import load_file, save_file
 
 from audit import steps
@@ -18,6 +19,7 @@ from audit.config_file import load_config
 from audit.errors import RunError
 from audit.runs.files import read_json, write_json
 from audit.runs.folder import Run, start_or_resume, working_on
+from audit.runs.provenance import code_digest
 from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, read_table
 from flows.direct import run_directly
 from tests.flows.conftest import Command
@@ -130,14 +132,51 @@ def test_finished_run_that_was_altered_is_not_believed(
         run_directly(start_or_resume(load_config(tiny), run.folder))
 
 
-def test_data_that_changed_under_a_started_run_stop_it(tmp_path: Path) -> None:
+def test_data_that_changed_under_a_started_run_stop_it_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     config = load_config(write_tiny(tmp_path / "data"))
-    run = start_or_resume(config, tmp_path / "run")
-    steps.prepare(run)
+    steps.prepare(start_or_resume(config))
     manifest = tmp_path / "data" / "manifest.csv"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(RunError, match="data changed since the run was started"):
-        run_directly(run)
+    with pytest.raises(RunError, match=r"data: \w{8}, now \w{8}; the same command starts a new"):
+        run_directly(start_or_resume(config))
+    run = start_or_resume(config)
+    run_directly(run)
+    assert run.finished
+
+
+def test_what_changed_under_a_planned_run_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_or_resume(load_config(write_tiny(tmp_path / "data")), tmp_path / "run")
+    steps.prepare(run)
+    steps.fit(run)
+    steps.plan(run)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 99)
+    with pytest.raises(RunError, match=r"started: threads: \d+, now 99;"):
+        steps.plan(run)
+    monkeypatch.undo()
+    steps.plan(run)
+    run.config_file.write_text(run.config_file.read_text().replace("seed: 0", "seed: 1"))
+    with pytest.raises(RunError, match=r"started: config\.yaml;"):
+        steps.plan(run)
+
+
+def test_code_that_changed_under_a_run_stops_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = start_or_resume(load_config(write_tiny(tmp_path / "data")), tmp_path / "run")
+    steps.prepare(run)
+    monkeypatch.setattr(steps, "code_digest", lambda: "0" * 64)
+    with pytest.raises(RunError, match=r"code: \w{8}, now 00000000"):
+        steps.prepare(run)
+
+
+def test_numbers_of_a_run_know_the_code_that_made_them(finished: Path) -> None:
+    hashes = read_json(finished / "provenance.json")["sha256"]
+    assert hashes["code"] == code_digest()
 
 
 def test_weights_that_changed_under_a_run_stop_it_finished_or_not(tmp_path: Path) -> None:
@@ -147,8 +186,10 @@ def test_weights_that_changed_under_a_run_stop_it_finished_or_not(tmp_path: Path
     weights = run.model / "model.safetensors"
     altered = {name: value + 1 for name, value in load_file(weights).items()}
     save_file(altered, weights)
-    with pytest.raises(RunError, match="model, device or version changed"):
+    with pytest.raises(RunError, match=r"model\.safetensors: altered"):
         run_directly(run)
+    with pytest.raises(RunError, match=r"started: weights: \w{8}, now \w{8};"):
+        steps.plan(run)
 
 
 def test_a_second_process_is_kept_off(tiny: Path, tmp_path: Path) -> None:

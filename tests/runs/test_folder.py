@@ -9,7 +9,7 @@ from audit.config import Audit
 from audit.errors import RunError
 from audit.runs import shards
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
-from audit.runs.folder import Run, start_or_resume, working_on
+from audit.runs.folder import Run, config_digest, start_or_resume, working_on
 from audit.runs.record import check_record, reseal, seal
 from audit.tables import ATTENTION, SAMPLES, empty, read_table, write_table
 
@@ -32,8 +32,18 @@ def test_unfinished_run_is_resumed_and_a_finished_one_is_not(tmp_path: Path) -> 
     assert start_or_resume(config) == first
     assert start_or_resume(_config(seed=1, folder=tmp_path)) != first
     seal(first)
-    first.folder.rename(first.folder.with_name("00000000T000000-" + first.folder.name[-8:]))
-    assert start_or_resume(config).folder.name != "00000000T000000-" + first.folder.name[-8:]
+    second = start_or_resume(config)  # in the same second
+    assert second.folder.name > first.folder.name
+    assert start_or_resume(config) == second
+
+
+def test_run_that_cannot_go_on_is_left_behind_unless_it_is_named(tmp_path: Path) -> None:
+    config = _config(folder=tmp_path)
+    first = start_or_resume(config, tmp_path / "birds" / f"0-{config_digest(config)[:8]}")
+    assert start_or_resume(config) == first
+    write_text(first.stale, "data changed")
+    assert start_or_resume(config) != first
+    assert start_or_resume(config, first.folder) == first
 
 
 def test_named_folder_must_be_empty_or_of_the_same_audit(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ from audit.runs.folder import Run
 from audit.runs.provenance import code_digest, environment, factory_digest
 from audit.runs.record import check_record
 from audit.runs.record import seal as seal_record
-from audit.runs.shards import merge_shards, shard_folder, slices, write_shard
+from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, write_shard
 from audit.shard import measure_shard
 from audit.tables import (
     ATTENTION,
@@ -159,10 +159,10 @@ def check_finished(run: Run) -> None:
 
 
 def measure(run: Run, index: int) -> Path:
-    """Compute one shard, or find it done. Returns its folder."""
+    """Compute one shard, or find it done and whole. Returns its folder."""
     decided = _plan_of(run)
     folder = shard_folder(run.shards, decided["digest"], index)
-    if not folder.is_dir():
+    if not is_whole(folder):
         context = _planned(run.folder, decided["digest"])
         positions = slices(context.audited, context.config.execution.shard_size)[index]
         write_shard(folder, measure_shard(context, positions))
@@ -179,9 +179,8 @@ def merge(run: Run) -> None:
     """Put the shards together: the tables of the run, quarantined samples included."""
     decided = _plan_of(run)
     folders = [shard_folder(run.shards, decided["digest"], i) for i in range(decided["shards"])]
-    missing = [folder.name for folder in folders if not folder.is_dir()]
-    if missing:
-        raise RunError(f"{run.shards}: shard(s) {', '.join(missing)} missing; start the run again")
+    if bad := ", ".join(folder.name for folder in folders if not is_whole(folder)):
+        raise RunError(f"{run.shards}: shard(s) {bad} missing or altered; start the run again")
     for table in (ATTENTION, INTERVENTIONS, MAPS):
         merge_shards(folders, table, run.table(table.name))
     measured = ["prediction", "score", "margin", "true_margin"]

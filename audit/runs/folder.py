@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
@@ -121,20 +121,19 @@ def start_or_resume(config: Audit, out: Path | None = None) -> Run:
     Raises
     ------
     RunError
-        If ``out`` holds another audit or other files.
+        If ``out`` holds another audit or other files, or cannot be made.
     """
     digest = config_digest(config)
     if out is None:
         parent = (config.output.folder or Path("runs")) / config.name
         out = _unfinished(parent, digest) or _new(parent, digest)
     run = Run(out.resolve())
-    if run.identity.is_file():
-        if read_json(run.identity, "config_digest")["config_digest"] != digest:
-            raise RunError(f"{out}: holds a run of another configuration; choose another folder")
-    elif run.folder.exists() and any(run.folder.iterdir()):
-        raise RunError(f"{out}: not empty and no run folder; choose another folder")
-    else:
+    if not run.identity.is_file():
+        if run.folder.is_dir() and any(run.folder.iterdir()):
+            raise RunError(f"{out}: not empty and no run folder; choose another folder")
         _create(run, config, digest)
+    if read_json(run.identity, "config_digest")["config_digest"] != digest:
+        raise RunError(f"{out}: holds a run of another configuration; choose another folder")
     return run
 
 
@@ -157,12 +156,18 @@ def working_on(run: Run) -> Iterator[None]:
 
 
 def _create(run: Run, config: Audit, digest: str) -> None:
-    """Make the folder with its configuration and identity, as a whole."""
-    draft = Run(run.folder.with_name(f".{run.folder.name}.{os.getpid()}.tmp"))
-    draft.checked.parent.mkdir(parents=True)
-    write_text(draft.config_file, dump_config(config))
-    write_json(draft.identity, {"config_digest": digest, "started": datetime.now(UTC).isoformat()})
-    draft.folder.replace(run.folder)
+    """Make the folder with its configuration and identity, as a whole, unless it is there now."""
+    draft = Run(run.folder.with_name(f".{run.folder.name}.{uuid4().hex}.tmp"))
+    started = datetime.now(UTC).isoformat()
+    try:
+        draft.checked.parent.mkdir(parents=True)
+        write_text(draft.config_file, dump_config(config))
+        write_json(draft.identity, {"config_digest": digest, "started": started})
+        draft.folder.replace(run.folder)
+    except OSError as error:
+        shutil.rmtree(draft.folder, ignore_errors=True)
+        if not run.identity.is_file():  # else another start was quicker
+            raise RunError(f"{run.folder}: cannot be made ({error.strerror})") from error
 
 
 def config_digest(config: Audit) -> str:

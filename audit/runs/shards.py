@@ -13,7 +13,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.errors import RunError
+from audit.runs.files import file_digest, read_json, write_json
 from audit.tables import TABLES, Table, attributes_of, write_table
+
+_DIGESTS = "digests.json"
 
 Positions = npt.NDArray[np.int64]
 
@@ -29,7 +33,10 @@ def shard_folder(shards: Path, digest: str, index: int) -> Path:
 
 
 def write_shard(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write a shard's tables to a temporary folder, flush them, and rename it."""
+    """Write a shard's tables and their digests to a temporary folder, flush them, and rename it.
+
+    A damaged shard in its place is removed.
+    """
     temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
@@ -37,8 +44,22 @@ def write_shard(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
         path = temporary / f"{name}.parquet"
         write_table(frame, TABLES[name], path)
         _flush(path)
+    write_json(temporary / _DIGESTS, _digests(temporary))
     _flush(temporary)
+    shutil.rmtree(folder, ignore_errors=True)
     temporary.replace(folder)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether a shard is there, with exactly the tables that were written."""
+    try:
+        return bool(found := _digests(folder)) and read_json(folder / _DIGESTS) == found
+    except (RunError, OSError):
+        return False
+
+
+def _digests(folder: Path) -> dict[str, str]:
+    return {path.name: file_digest(path) for path in folder.glob("*.parquet")}
 
 
 def merge_shards(folders: list[Path], table: Table, target: Path) -> None:

@@ -99,6 +99,30 @@ def test_interrupted_in_the_middle_it_goes_on_and_recomputes_nothing(
     assert_same_tables(finished, run.folder)
 
 
+def test_damaged_shards_are_computed_again(
+    tiny: Path, finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished, run.folder)
+    run.record.unlink()
+    missing, cut, *_ = sorted(run.shards.glob("*/*"))
+    (missing / "maps.parquet").unlink()
+    (cut / "attention.parquet").write_bytes(b"PAR1")
+    whole, calls = steps.measure_shard, []
+
+    def counted(*arguments: object) -> object:
+        calls.append(arguments)
+        return whole(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(steps, "measure_shard", counted)
+    run_directly(start_or_resume(load_config(tiny), run.folder))
+    assert len(calls) == 2
+    assert_same_tables(finished, run.folder)
+    (cut / "attention.parquet").write_bytes(b"PAR1")
+    with pytest.raises(RunError, match=r"shard\(s\) 00001 missing or altered"):
+        steps.merge(run)
+
+
 @pytest.mark.parametrize("stage", ["stages", "model", "shards", "pictures"])
 def test_killed_in_any_stage_the_next_start_finishes(
     tiny: Path, finished: Path, tmp_path: Path, environment: Mapping[str, str], stage: str
@@ -202,7 +226,7 @@ def test_interrupted_through_prefect_the_run_is_kept_until_its_shard_is_done(
     tiny: Path, tmp_path: Path, environment: Mapping[str, str]
 ) -> None:
     script = f"""
-import _thread, threading, time
+import os, signal, threading, time
 from pathlib import Path
 from filelock import FileLock, Timeout
 from audit import steps
@@ -211,7 +235,7 @@ from audit.runs.folder import start_or_resume
 from flows.audit import audit_flow
 
 def measure(run, index):
-    threading.Timer(0.5, _thread.interrupt_main).start()
+    threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     for _ in range(20):
         time.sleep(0.1)
         try:

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from audit.config import Audit
+from audit.config_file import dump_config
 from audit.errors import RunError
+from audit.runs import folder as folder_module
 from audit.runs import shards
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run, config_digest, start_or_resume, working_on
@@ -35,6 +38,41 @@ def test_unfinished_run_is_resumed_and_a_finished_one_is_not(tmp_path: Path) -> 
     second = start_or_resume(config)  # in the same second
     assert second.folder.name > first.folder.name
     assert start_or_resume(config) == second
+
+
+def _start_in_the_middle_of_another(
+    monkeypatch: pytest.MonkeyPatch, ours: Audit, theirs: Audit, out: Path
+) -> Run:
+    """Start an audit in a folder where another start is quicker by a moment."""
+
+    def quicker(config: Audit) -> str:
+        monkeypatch.undo()
+        start_or_resume(theirs, out)
+        return dump_config(config)
+
+    monkeypatch.setattr(folder_module, "dump_config", quicker)
+    return start_or_resume(ours, out)
+
+
+def test_two_starts_at_once_share_the_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    run = _start_in_the_middle_of_another(monkeypatch, _config(), _config(), out)
+    assert run.config() == _config()
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+    out = tmp_path / "other"
+    with pytest.raises(RunError, match="another configuration"):
+        _start_in_the_middle_of_another(monkeypatch, _config(), _config(seed=1), out)
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "other"}
+
+
+def test_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "run"):
+        with pytest.raises(RunError, match=f"{out}: cannot be made"):
+            start_or_resume(_config(), out)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_run_that_cannot_go_on_is_left_behind_unless_it_is_named(tmp_path: Path) -> None:
@@ -220,6 +258,41 @@ def test_a_shard_that_fails_half_way_does_not_exist(tmp_path: Path) -> None:
     assert not folder.exists()
     shards.write_shard(folder, {"attention": _attention("s0")})
     assert folder.is_dir()
+
+
+def _gone(path: Path) -> None:
+    path.unlink()
+
+
+def _cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _forged(path: Path) -> None:
+    write_table(_attention("forged"), ATTENTION, path)
+
+
+def _unlisted(path: Path) -> None:
+    (path.parent / "digests.json").unlink()
+
+
+def _emptied(path: Path) -> None:
+    path.unlink()
+    write_json(path.parent / "digests.json", {})
+
+
+@pytest.mark.parametrize("spoil", [_gone, _cut, _forged, _unlisted, _emptied])
+def test_a_shard_is_believed_only_as_it_was_written(
+    tmp_path: Path, spoil: Callable[[Path], None]
+) -> None:
+    folder = shards.shard_folder(tmp_path, "d" * 64, 0)
+    assert not shards.is_whole(folder)
+    shards.write_shard(folder, {"attention": _attention("s0")})
+    assert shards.is_whole(folder)
+    spoil(folder / "attention.parquet")
+    assert not shards.is_whole(folder)
+    shards.write_shard(folder, {"attention": _attention("s0")})  # takes its place
+    assert shards.is_whole(folder)
 
 
 def test_table_read_back_is_the_table_written(tmp_path: Path) -> None:

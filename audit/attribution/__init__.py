@@ -6,7 +6,7 @@ normalising are for pictures (:func:`display`), never for measuring.
 
 from audit.attribution.explainer import Attribution, attribute, explain, guided_refusal
 from audit.attribution.layers import find_layer
-from audit.attribution.methods import METHODS, guided_grad_cam
+from audit.attribution.methods import METHODS, guided_grad_cam, occlusion
 from audit.attribution.pictures import display, upsample
 
 __all__ = [
@@ -18,5 +18,6 @@ __all__ = [
     "find_layer",
     "guided_grad_cam",
     "guided_refusal",
+    "occlusion",
     "upsample",
 ]

@@ -73,6 +73,25 @@ def grad_cam(activations: Tensor, gradient: Tensor) -> Tensor:
     return total
 
 
+def hires_cam(activations: Tensor, gradient: Tensor) -> Tensor:
+    """Each channel's gradient times its activation, cell by cell."""
+    _, channels, _, _ = activations.shape
+    total = torch.zeros_like(activations[0, 0])
+    for k in range(channels):
+        total += gradient[0, k] * activations[0, k]
+    return total
+
+
+MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "grad-cam": grad_cam,
+    "counterfactual": lambda activations, gradient: grad_cam(activations, -gradient),
+    "hires-cam": hires_cam,
+    "layer-cam": lambda activations, gradient: hires_cam(
+        activations, torch.where(gradient > 0, gradient, 0.0)
+    ),
+}
+
+
 class GuidedReLU(torch.autograd.Function):
     """``relu``, and backwards ``R * [R > 0] * [low < x < high]``."""
 
@@ -95,6 +114,27 @@ def guided_relu(x: Tensor, inplace: bool = False) -> Tensor:
 
 def guided_relu6(x: Tensor, *_: Any) -> Tensor:
     return GuidedReLU.apply(x, 6.0)  # type: ignore[no-any-return]
+
+
+class DeconvolvedReLU(torch.autograd.Function):
+    """``relu``, and backwards ``R * [R > 0]``."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, high: float = torch.inf) -> Tensor:
+        return x.clamp(min=0, max=high)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (signal,) = grads
+        return torch.where(signal > 0, signal, 0.0), None
+
+
+def deconvolved_relu(x: Tensor) -> Tensor:
+    return DeconvolvedReLU.apply(x)  # type: ignore[no-any-return]
+
+
+def deconvolved_relu6(x: Tensor) -> Tensor:
+    return DeconvolvedReLU.apply(x, 6.0)  # type: ignore[no-any-return]
 
 
 @contextmanager

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -20,6 +21,14 @@ def seeded(seed: int = 0) -> torch.Generator:
 
 def pictures(batch: int = 3, size: tuple[int, int] = (16, 16), **kwargs: Any) -> Tensor:
     return torch.randn(batch, 3, *size, generator=seeded(1), **kwargs)
+
+
+@contextmanager
+def fixed_seed(seed: int = 0) -> Iterator[None]:
+    """Weights drawn inside are the same each time, and the random state is given back."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 class Gap(nn.Module):

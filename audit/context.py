@@ -11,7 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from audit.attribution import find_layer, guided_refusal
+from audit.attribution import find_layer, guided_refusal, layer_choice
 from audit.config import Audit
 from audit.data.batches import Batch, batches
 from audit.data.dataset import Dataset, open_dataset
@@ -183,6 +183,13 @@ def choose_layer(config: Audit, classifier: Classifier) -> str:
             f"its last ones are {', '.join(names[-5:])}"
         )
     return config.explain.layer
+
+
+def why_this_layer(config: Audit, classifier: Classifier) -> str:
+    """Why the layer is explained that :func:`choose_layer` names."""
+    if config.explain.layer != "auto":
+        return f"{config.explain.layer}, as configured"
+    return layer_choice(classifier.module, _probe(classifier), output=classifier.logits).reason
 
 
 def why_not_guided(config: Audit, classifier: Classifier) -> str | None:

@@ -17,6 +17,7 @@ from audit.context import (
     donors_of,
     usable,
     why_not_guided,
+    why_this_layer,
 )
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.data.images import read_picture
@@ -123,7 +124,7 @@ def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) ->
             for name in config.regions.names
         ),
         "model": f"{config.model.architecture}, {origin}, input {height}x{width}",
-        "layer": context.layer,
+        "layer": why_this_layer(config, context.classifier),
         "tests": ", ".join(f"{region} by {test}" for region, test in context.tests.items())
         or "none",
         "cost": f"about {seconds * audited:.0f} s to explain and intervene on this device"

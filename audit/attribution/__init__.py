@@ -5,19 +5,21 @@ normalising are for pictures (:func:`display`), never for measuring.
 """
 
 from audit.attribution.explainer import Attribution, attribute, explain, guided_refusal
-from audit.attribution.layers import find_layer
+from audit.attribution.layers import LayerChoice, find_layer, layer_choice
 from audit.attribution.methods import METHODS, guided_grad_cam, occlusion
 from audit.attribution.pictures import display, upsample
 
 __all__ = [
     "METHODS",
     "Attribution",
+    "LayerChoice",
     "attribute",
     "display",
     "explain",
     "find_layer",
     "guided_grad_cam",
     "guided_refusal",
+    "layer_choice",
     "occlusion",
     "upsample",
 ]

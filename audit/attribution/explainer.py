@@ -166,7 +166,7 @@ def explain(
     elif layer is None:
         layer = last_spatial_layer(
             model, images, lambda result: question.scores(result, len(images))
-        )
+        ).name
     attribution = chosen(model, images, question, layer)
     _refuse_not_finite(attribution, images, layer)
     return attribution if several or attribution.shape[1] > 1 else attribution[:, 0]

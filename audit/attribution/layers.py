@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,6 +22,7 @@ _POOLING = (
     nn.modules.pooling._AvgPoolNd,
     nn.modules.pooling._MaxPoolNd,
 )
+_NAMED = 4  # later layers told in a reason
 _PASSING = (nn.Dropout, nn.Dropout2d, nn.Identity)
 
 
@@ -67,40 +68,109 @@ def find_layer(model: nn.Module, images: Tensor, *, output: Output | None = None
     ValueError
         If the images are not ``[B, C, H, W]``.
     """
+    return layer_choice(model, images, output=output).name
+
+
+@dataclass(frozen=True)
+class LayerChoice:
+    """The layer to explain, and why it is that one.
+
+    Parameters
+    ----------
+    name
+        Its dotted name.
+    grid
+        Height and width of its grid.
+    passed_over
+        Later layers, the last one first, each with what stands against it.
+    """
+
+    name: str
+    grid: tuple[int, int]
+    passed_over: tuple[tuple[str, str], ...]
+
+    @property
+    def reason(self) -> str:
+        """One sentence.
+
+        >>> LayerChoice("layer4", (7, 7), (("fc", "no grid"), ("avgpool", "a pool"))).reason
+        'layer4 (7 x 7) is the last layer with a grid that the score depends on; after it come \
+fc (no grid), avgpool (a pool)'
+        """
+        height, width = self.grid
+        later = [f"{name} ({why})" for name, why in self.passed_over[:_NAMED]]
+        more = len(self.passed_over) - len(later)
+        later += [f"{more} more"] if more else []
+        after = f"; after it come {', '.join(later)}" if later else ""
+        return (
+            f"{self.name} ({height} x {width}) is the last layer with a grid that the score "
+            f"depends on{after}"
+        )
+
+
+def layer_choice(model: nn.Module, images: Tensor, *, output: Output | None = None) -> LayerChoice:
+    """As :func:`find_layer`, with the reason."""
     check_images(images)
     return last_spatial_layer(model, images[:1], lambda result: logits_of(result, output, 1))
 
 
-def last_spatial_layer(model: nn.Module, images: Tensor, scores_of: Callable[[Any], Tensor]) -> str:
-    """As :func:`find_layer`, for any scores of what the model returns for these images."""
+def last_spatial_layer(
+    model: nn.Module, images: Tensor, scores_of: Callable[[Any], Tensor]
+) -> LayerChoice:
+    """As :func:`layer_choice`, for any scores of what the model returns for these images."""
     size = (images.shape[-2], images.shape[-1])
+    passed_over: dict[str, str] = {}
     with undisturbed(model):
         image = images.detach().clone().requires_grad_()
         with _recorded(model) as calls:
             scores = scores_of(model(image.clone()))
-        if scores.requires_grad:
-            for name, tensor in reversed(_candidates(calls)):
-                if _spatial(scores, tensor, size):
-                    return name
+        for name, module, result in reversed(calls) if scores.requires_grad else ():
+            why_not = _unfit(name, module, result, calls) or _off_grid(scores, result, size)
+            if why_not is None:
+                grid = infer_grid(tuple(result.shape), size)
+                assert grid is not None
+                return LayerChoice(name, (grid.height, grid.width), tuple(passed_over.items()))
+            passed_over[name] = why_not
     raise ModelError(
         "no layer with a spatial output was found on the path of the score; name one "
         "(a layer that runs without gradients is not found)"
     )
 
 
-def _spatial(logits: Tensor, tensor: Tensor, size: tuple[int, int]) -> bool:
-    """Whether a layer's output has a grid of several cells on which the logits depend."""
-    grid = infer_grid(tuple(tensor.shape), size)
-    if grid is None or grid.height * grid.width == 1 or not tensor.requires_grad:
-        return False
-    matters = depends(logits, tensor)
-    return matters is not None and (grid.layout != "tokens" or bool(grid(matters).any()))
+Call = tuple[str, nn.Module, Any]
+
+
+def _unfit(name: str, module: nn.Module, result: Any, calls: list[Call]) -> str | None:
+    """What stands against a layer before its output is looked at."""
+    times = sum(name == other for other, _, _ in calls)
+    if times > 1:
+        return f"called {times} times"
+    if not isinstance(result, Tensor):
+        return f"returns {type(result).__name__}"
+    if any(result is pooled for _, other, pooled in calls if isinstance(other, _POOLING)):
+        return "a pool"
+    return "passes its input on" if isinstance(module, _PASSING) else None
+
+
+def _off_grid(scores: Tensor, result: Tensor, size: tuple[int, int]) -> str | None:
+    """Why a layer's output has no grid of several cells on which the scores depend."""
+    grid = infer_grid(tuple(result.shape), size)
+    if grid is None:
+        return "no grid"
+    if grid.height * grid.width == 1:
+        return "a single cell"
+    matters = depends(scores, result) if result.requires_grad else None
+    if matters is None:
+        return "not on the score's path"
+    if grid.layout == "tokens" and not grid(matters).any():
+        return "its patch tokens do not matter"
+    return None
 
 
 @contextmanager
-def _recorded(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Any]]]:
+def _recorded(model: nn.Module) -> Iterator[list[Call]]:
     """Name, module and output of every call of a layer, in the order in which calls end."""
-    calls: list[tuple[str, nn.Module, Any]] = []
+    calls: list[Call] = []
 
     def record(name: str) -> Any:
         def hook(module: nn.Module, _: Any, output: Any) -> None:
@@ -115,17 +185,3 @@ def _recorded(model: nn.Module) -> Iterator[list[tuple[str, nn.Module, Any]]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _candidates(calls: list[tuple[str, nn.Module, Any]]) -> list[tuple[str, Tensor]]:
-    """Layers called once whose output is their own and not a pool's."""
-    times = Counter(name for name, _, _ in calls)
-    pooled = {id(output) for _, module, output in calls if isinstance(module, _POOLING)}
-    return [
-        (name, output)
-        for name, module, output in calls
-        if times[name] == 1
-        and isinstance(output, Tensor)
-        and id(output) not in pooled
-        and not isinstance(module, _PASSING)
-    ]

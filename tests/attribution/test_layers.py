@@ -10,7 +10,7 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from audit.attribution import explain, find_layer, guided_refusal
+from audit.attribution import explain, find_layer, guided_refusal, layer_choice
 from audit.attribution.grids import Grid, infer_grid
 from audit.errors import ModelError
 from tests.attribution import nets
@@ -156,3 +156,39 @@ def test_exported_model_is_refused(ask: Callable[[nn.Module, Tensor], Any]) -> N
     with pytest.raises(ModelError, match="the model is exported; explain the eager model"):
         ask(exported, images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in exported.named_buffers())
+
+
+class Detour(nn.Module):
+    """A layer called twice, a pool, a layer off the path, one that returns a tuple."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 3, padding=1)
+        self.twice = nn.Conv2d(4, 4, 3, padding=1)
+        self.aside = nn.Conv2d(4, 4, 3, padding=1)
+        self.pool = nn.AvgPool2d(2)
+        self.pair = nets.Wrapped(nn.Identity(), lambda x: (x, x))
+        self.head = nets.Gap(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.twice(self.twice(self.features(x)))
+        self.aside(x)
+        return self.head(self.pair(self.pool(x))[0])
+
+
+def test_the_choice_says_why() -> None:
+    choice = layer_choice(nets.ready(Detour()).float(), torch.zeros(1, 3, 16, 16))
+    assert (choice.name, choice.grid) == ("features", (16, 16))
+    assert choice.passed_over == (
+        ("head", "no grid"),
+        ("head.fc", "no grid"),
+        ("pair", "returns tuple"),
+        ("pair.net", "a pool"),
+        ("pool", "a pool"),
+        ("aside", "not on the score's path"),
+        ("twice", "called 2 times"),
+    )
+    assert choice.reason == (
+        "features (16 x 16) is the last layer with a grid that the score depends on; after it "
+        "come head (no grid), head.fc (no grid), pair (returns tuple), pair.net (a pool), 3 more"
+    )

@@ -48,7 +48,7 @@ class Scenes(Section):
     """The embedded demo: scenes of doctors and nurses, drawn by code."""
 
     seed: int = Field(0, description="seed of the drawings")
-    train: int = Field(1600, ge=4, description="training pictures")
+    train: int = Field(640, ge=4, description="training pictures")
     audit: int = Field(960, ge=4, description="pictures of the balanced audit set")
     size: int = Field(112, ge=32, description="height and width in pixels")
     men_among_doctors: Fraction = Field(0.78, description="in the training pictures")

@@ -36,7 +36,7 @@ USUAL_HAIR = 0.94  # part of the men with short hair, and of the women with long
 _FREQUENCY = {SHORT: (0.25, 0.25, 0.25, 0.25), LONG: (0.27, 0.27, 0.22, 0.14, 0.10)}
 
 _STAMP = "scenes.json"
-_VERSION = 1  # raise it when the drawings change, so that old folders are not taken for new ones
+_VERSION = 2  # raise it when the drawings change, so that old folders are not taken for new ones
 _CHUNK = 16
 
 Rows = list[dict[Any, Any]]

@@ -105,7 +105,7 @@ def _figure(scene: Scene, rng: np.random.Generator, size: int) -> Image.Image:
         return image
     reach(figure, person, outfit, side, hand)
     lean = side * rng.uniform(-30, 45)
-    held = figure.at(*hand, lean, rng.uniform(0.92, 1.15), bool(rng.random() < 0.5))
+    held = figure.at(*hand, lean, rng.uniform(1.15, 1.45), bool(rng.random() < 0.5))
     draw(held.of(Code.TOOLS), rng)
     grip(figure.at(*hand, lean * 0.4, 1.0, side < 0), person)
     return image

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 import traceback
@@ -33,6 +34,7 @@ app = typer.Typer(
 screen = Console(highlight=False, markup=False)
 errors = Console(stderr=True, highlight=False, markup=False)
 
+BAD_INPUT = 2
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
@@ -43,7 +45,7 @@ ConfigArgument = Annotated[
 ]
 RunArgument = Annotated[Path, typer.Argument(metavar="RUN", help="Run folder.")]
 OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Run folder. Default: runs/<audit>/<time>-<digest>.")
+    Path | None, typer.Option("--out", help="Run folder. Default: `runs/<audit>/<time>-<digest>`.")
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -102,11 +104,10 @@ def gate(run: RunArgument, as_json: JsonOption = False) -> None:
     """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run."""
     verdict = _trusted_verdict(run)
     if as_json:
-        screen.print_json(verdict.to_json())
+        screen.print_json(verdict.to_json(), ensure_ascii=True)
     else:
-        screen.print(
-            Text.assemble((verdict.verdict, COLOURS[verdict.verdict]), f"  {verdict.reason}")
-        )
+        badge = Text(verdict.verdict, COLOURS[verdict.verdict])
+        screen.print(badge.append("  ").append(_plain(verdict.reason)), soft_wrap=True)
     raise typer.Exit(verdict.exit_code)
 
 
@@ -133,7 +134,7 @@ def validate(
 
     found = preview(_read(config, overrides))
     if as_json:
-        screen.print_json(json.dumps(found.as_dict()))
+        screen.print_json(json.dumps(found.as_dict()), ensure_ascii=True)
         return
     _show_preview(found.as_dict())
 
@@ -188,7 +189,8 @@ def _read(path: Path, overrides: list[str] | None) -> Audit:
         pairs[key.strip()] = value
     if not path.is_file():
         shipped = SHIPPED / f"{path.stem}.yaml"
-        if path.parent not in (Path(), Path("configs")) or not shipped.is_file():
+        named = path.parent in (Path(), Path("configs")) and path.suffix in ("", ".yaml")
+        if not named or not shipped.is_file():
             names = ", ".join(sorted(p.stem for p in SHIPPED.glob("*.yaml")))
             raise ConfigError(f"{path}: no such file, nor a shipped configuration ({names})")
         path = shipped
@@ -219,7 +221,12 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path
 def _through_prefect(audit: Audit, started: Any) -> None:
     from flows.audit import GATE_STATES, audit_flow
 
-    state = audit_flow(audit, str(started.folder), return_state=True)
+    try:
+        state = audit_flow(audit, str(started.folder), return_state=True)
+    except Exception as error:  # Prefect's own; the audit's are in the state
+        raise RunError(
+            f"Prefect cannot be reached ({error}); check PREFECT_API_URL, or use --no-prefect"
+        ) from error
     if state.name in GATE_STATES.values():
         return
     failure = state.result(raise_on_failure=False)
@@ -247,7 +254,8 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     verdict = _verdict(folder)
     if as_json:
         summary = {**json.loads(verdict.to_json()), "run": str(folder)}
-        screen.print_json(json.dumps({**summary, "report": str(folder / "report.html")}))
+        summary["report"] = str(folder / "report.html")
+        screen.print_json(json.dumps(summary), ensure_ascii=True)
         return
     if quiet:
         return
@@ -256,7 +264,7 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
         table.add_column(column)
     for finding in read_json(folder / "findings.json")["findings"]:
         table.add_row(
-            Text(_finding_name(finding)),
+            _plain(_finding_name(finding)),
             Text(finding["status"], style=COLOURS.get(finding["status"], "yellow")),
             _percent(finding["effect"]),
             f"{_percent(finding['low'])} to {_percent(finding['high'])}",
@@ -264,14 +272,21 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
         )
     screen.print(table)
     badge = Text.assemble("\n", (verdict.verdict, f"bold {COLOURS[verdict.verdict]}"))
-    screen.print(badge, Text(verdict.reason))
+    screen.print(badge, _plain(verdict.reason))
     screen.print(f"report: {folder / 'report.html'}", soft_wrap=True)
-    screen.print(f"gate:   cuecheck gate {folder}", soft_wrap=True)
+    screen.print(f"gate:   cuecheck gate {shlex.quote(str(folder))}", soft_wrap=True)
 
 
 def _finding_name(finding: dict[str, Any]) -> str:
     target = "all classes" if finding["target_class"] == "*" else finding["target_class"]
     return f"{finding['region']} / {target}"
+
+
+def _plain(text: str) -> Text:
+    """Text of the data, without control characters: a terminal would obey them."""
+    from audit.gate.outputs import printable
+
+    return Text(printable(text))
 
 
 def _percent(value: float | None) -> str:
@@ -292,16 +307,16 @@ def _moral(rebalanced: bool, verdict: str) -> str:
 
 def _show_preview(found: dict[str, Any]) -> None:
     for name, value in found["facts"].items():
-        screen.print(Text.assemble((f"{name:<12}", "bold"), str(value)))
+        screen.print(Text.assemble((f"{name:<12}", "bold"), _plain(str(value))))
     table = Table(box=None, pad_edge=False, header_style="bold", title_justify="left")
     table.add_column("cell (audit part)")
     table.add_column("samples", justify="right")
     table.add_column("clusters", justify="right")
     for cell in found["cells"]:
-        table.add_row(Text(cell["cell"]), str(cell["samples"]), str(cell["clusters"]))
+        table.add_row(_plain(cell["cell"]), str(cell["samples"]), str(cell["clusters"]))
     screen.print(table)
     for warning in found["warnings"]:
-        screen.print(Text.assemble(("warning ", "yellow"), warning))
+        screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)))
     screen.print(Text.assemble(("ok", "green"), " nothing stands in the way of `cuecheck run`"))
 
 
@@ -310,18 +325,26 @@ def main() -> None:
     started = time.monotonic()
     try:
         app()
-    except CuecheckError as error:
-        errors.print(Text.assemble(("error: ", "bold red"), str(error)), soft_wrap=True)
-        sys.exit(error.exit_code)
+    except (CuecheckError, OSError) as error:
+        _debug()
+        told = [_plain(line) for line in _in_words(error).split("\n")]
+        errors.print(Text("error: ", "bold red").append(Text("\n").join(told)), soft_wrap=True)
+        sys.exit(getattr(error, "exit_code", BAD_INPUT))
     except Exception as error:  # the last line of defence: a bug is reported, not dumped
-        if os.environ.get("CUECHECK_DEBUG"):
-            traceback.print_exc()
+        _debug()
         after = time.monotonic() - started
-        errors.print(
-            Text(
-                f"internal error after {after:.0f} s: {type(error).__name__}: {error} "
-                "(set CUECHECK_DEBUG=1 for the traceback)"
-            ),
-            soft_wrap=True,
-        )
+        told_bug = f"internal error after {after:.0f} s: {type(error).__name__}: {error} "
+        errors.print(_plain(told_bug + "(set CUECHECK_DEBUG=1 for the traceback)"), soft_wrap=True)
         sys.exit(INTERNAL_ERROR)
+
+
+def _debug() -> None:
+    if os.environ.get("CUECHECK_DEBUG"):
+        traceback.print_exc()
+
+
+def _in_words(error: Exception) -> str:
+    """The message; of an error of the system the file and what was wrong with it."""
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}"
+    return str(error)

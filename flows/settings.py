@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import tempfile
+from pathlib import Path
 
 from audit.data.sources.scenes import cache_folder
+from audit.errors import RunError
 
 QUIET = {
     "DO_NOT_TRACK": "1",
@@ -18,10 +21,24 @@ QUIET = {
 
 
 def apply() -> None:
-    """Set what the user has not set; a ``PREFECT_API_URL`` of the user's wins."""
+    """Set what the user has not set; a ``PREFECT_API_URL`` of the user's wins.
+
+    Raises
+    ------
+    RunError
+        If Prefect's home cannot be written.
+    """
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
-    if "PREFECT_API_URL" not in os.environ and "PREFECT_HOME" not in os.environ:
-        home = cache_folder() / "prefect"
-        home.mkdir(parents=True, exist_ok=True)  # Prefect's server opens its database there
-        os.environ["PREFECT_HOME"] = str(home)
+    if "PREFECT_API_URL" in os.environ:
+        return
+    home = Path(os.environ.setdefault("PREFECT_HOME", str(cache_folder() / "prefect"))).expanduser()
+    try:  # Prefect's server opens its database there; without it, it dumps tracebacks for minutes
+        home.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=home):
+            pass
+    except OSError as error:
+        raise RunError(
+            f"PREFECT_HOME {home}: cannot be written ({error.strerror}); choose another folder, "
+            "or use --no-prefect"
+        ) from error

@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import dataclasses
 import json
+import shlex
 import shutil
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 
+from audit.errors import ConfigError
 from audit.gate import EXIT_CODES, Verdict
 from audit.runs.files import write_text
 from audit.runs.folder import Run
@@ -38,6 +42,71 @@ def test_gate_exits_with_the_code_of_the_verdict(
     done = cuecheck("gate", run.folder)
     assert done.returncode == EXIT_CODES[verdict.verdict]
     assert outcome in done.stdout
+
+
+def test_run_exits_with_the_code_of_the_verdict_where_asked(
+    tiny: Path, finished: Path, cuecheck: Command
+) -> None:
+    expected = cuecheck("gate", finished).returncode
+    assert expected == EXIT_CODES["INCONCLUSIVE"]
+    again = ("run", tiny, "--no-prefect", "--out", finished)
+    assert cuecheck(*again, "--gate").returncode == expected
+    assert cuecheck(*again).returncode == 0
+
+
+def test_gate_tells_one_line_however_long(
+    finished: Path, cuecheck: Command, tmp_path: Path
+) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished, run.folder)
+    verdict = Verdict.read(run.verdict)
+    write_text(run.verdict, dataclasses.replace(verdict, reason="word " * 100).to_json())
+    seal(run)
+    assert len(cuecheck("gate", run.folder).stdout.splitlines()) == 1
+
+
+def test_command_of_the_gate_can_be_pasted(
+    tiny: Path, finished: Path, cuecheck: Command, tmp_path: Path
+) -> None:
+    folder = tmp_path / "my run; rm -r $HOME"
+    shutil.copytree(finished, folder)
+    done = cuecheck("run", tiny, "--no-prefect", "--out", folder)
+    (line,) = (line for line in done.stdout.splitlines() if line.startswith("gate:"))
+    assert shlex.split(line) == ["gate:", "cuecheck", "gate", str(folder)]
+
+
+def test_text_of_the_data_commands_no_terminal(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    hostile = "\x1b[2K\x1b[1G\x9b2KPASS everything\r\n"
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished, run.folder)
+    found = json.loads(run.findings.read_text())
+    for finding in found["findings"]:
+        finding |= {"region": hostile, "target_class": hostile}
+    write_text(run.findings, json.dumps(found))
+    verdict = Verdict.read(run.verdict)
+    write_text(run.verdict, dataclasses.replace(verdict, reason=hostile).to_json())
+    seal(run)
+
+    def told(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["cuecheck", *map(str, arguments)])
+        with pytest.raises(SystemExit):
+            cli.main()
+        written = capsys.readouterr()
+        return written.out + written.err
+
+    cli._announce(run.folder, as_json=False, quiet=False)
+    cli._announce(run.folder, as_json=True, quiet=False)
+    cell = {"cell": hostile, "samples": 1, "clusters": 1}
+    cli._show_preview({"facts": {"classes": hostile}, "cells": [cell], "warnings": [hostile]})
+    shown = capsys.readouterr().out
+    shown += told("gate", run.folder) + told("gate", run.folder, "--json") + told("gate", hostile)
+    assert shown.count("PASS everything") >= 7
+    assert not {"\x1b", "\x9b", "\r"} & set(shown)
 
 
 def _without(name: str) -> Callable[[Path], None]:
@@ -134,6 +203,68 @@ def test_bad_input_is_one_line_and_exit_2(
     assert "Traceback" not in told.err + told.out
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "audit.yaml", "--no-prefect", "--out", "manifest.csv"),
+        ("run", "audit.yaml", "--no-prefect", "--out", "manifest.csv/run"),
+        ("init", ".", "--out", "nowhere/audit.yaml"),
+        ("init", ".", "--out", "manifest.csv/audit.yaml"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_one_line_and_exit_2(
+    arguments: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_tiny(tmp_path, per_cell=3)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cuecheck", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    told = capsys.readouterr()
+    assert caught.value.code == 2, told.err
+    assert told.err.startswith("error: ")
+    assert len(told.err.splitlines()) == 1
+    assert Path(arguments[-1]).parts[0] in told.err
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "expected"),
+    [
+        ("PREFECT_API_URL", "http://127.0.0.1:1/api", "check PREFECT_API_URL, or use --no-prefect"),
+        ("PREFECT_HOME", "{tiny}/home", "PREFECT_HOME"),
+    ],
+)
+def test_prefect_out_of_reach_is_one_line_and_exit_2(
+    name: str, value: str, expected: str, tiny: Path, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "run", tiny, "-q", "--out", tmp_path / "run"],
+        capture_output=True,
+        text=True,
+        env={**environment, name: value.format(tiny=tiny)},
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stderr.startswith("error: ")
+    assert expected in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", ["occupations.yml", "configs/demo.json", "demo.yaml.bak"])
+def test_a_mistyped_file_is_no_shipped_one(name: str) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        cli._read(Path(name), None)
+
+
+@pytest.mark.parametrize("name", ["demo", "demo.yaml", "configs/demo.yaml"])
+def test_a_shipped_configuration_goes_by_its_name(name: str, tmp_path: Path) -> None:
+    assert cli._read(Path(name), None).name == "demo"
+
+
 def test_bad_input_through_prefect_is_one_line_too(cuecheck: Command, tmp_path: Path) -> None:
     write_tiny(tmp_path)
     shutil.rmtree(tmp_path / "masks")
@@ -188,6 +319,8 @@ def test_schema_and_help(cuecheck: Command) -> None:
         done = cuecheck(command, "--help")
         assert done.returncode == 0
         assert "Usage" in done.stdout
+        if command in ("run", "demo"):
+            assert "runs/<audit>/<time>-<digest>" in done.stdout
 
 
 def test_internal_error_is_told_as_one(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,7 +17,10 @@ from urllib.request import urlopen
 from audit.errors import RunError
 
 STARTUP_SECONDS = 180.0
+STOP_SECONDS = 30.0
 LOOPBACK = "127.0.0.1"
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
 
 
 @contextmanager
@@ -28,6 +33,8 @@ def local_server() -> Iterator[str]:
         If it does not answer in time.
     """
     port = _free_port()
+    # Without a handler, SIGTERM would end this process at once and leave the server behind.
+    before = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     process = subprocess.Popen(
         [
             *(sys.executable, "-m", "prefect", "server", "start"),
@@ -36,14 +43,30 @@ def local_server() -> Iterator[str]:
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         env=os.environ,
+        preexec_fn=_end_with_parent if LIBC else None,  # noqa: PLW1509 - it takes no lock
     )
     try:
         url = f"http://{LOOPBACK}:{port}/api"
         _wait_for(url, process)
         yield url
     finally:
-        process.terminate()
-        process.wait(30)
+        _stop(process)
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end_with_parent() -> None:
+    """Have Linux stop this process when its parent is killed, which runs no handler."""
+    assert LIBC is not None
+    LIBC.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _wait_for(url: str, process: subprocess.Popen[bytes]) -> None:

@@ -11,6 +11,7 @@ from flows import settings
 
 settings.apply()
 
+from httpx import TransportError
 from prefect import serve as serve_deployments  # reads its settings when imported
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
@@ -18,7 +19,7 @@ from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 
 from audit.config import Audit
-from audit.errors import ConfigError
+from audit.errors import ConfigError, RunError
 from flows.audit import audit_flow
 from flows.server import local_server
 
@@ -30,13 +31,18 @@ def serve(config: Audit, cron: str) -> None:
     ------
     ConfigError
         If the cron expression is not one.
+    RunError
+        If Prefect cannot be reached.
     """
     deployment = _deployment(config, cron)
     with _api():
         print(f'{config.name}: scheduled for "{cron}" until stopped (Ctrl-C)', file=sys.stderr)
-        serve_deployments(
-            deployment, pause_on_shutdown=False, print_starting_message=False, limit=1
-        )
+        try:
+            serve_deployments(
+                deployment, pause_on_shutdown=False, print_starting_message=False, limit=1
+            )
+        except TransportError as error:
+            raise RunError(f"Prefect cannot be reached ({error}); check PREFECT_API_URL") from error
 
 
 def _deployment(config: Audit, cron: str) -> RunnerDeployment:

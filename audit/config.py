@@ -373,7 +373,7 @@ class Execution(Section):
 
 
 class Audit(Section):
-    """One audit. Its run folder keeps all values, those of ``${NAME}`` too: no place for secrets."""
+    """One audit. Its run folder keeps all values, also those of ``${NAME}``: not for secrets."""
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")] = Field(
         description="letters, digits, '.', '_', '-'; the name of the folder of its runs"

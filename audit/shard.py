@@ -24,6 +24,7 @@ from audit.interventions.trials import (
     ACT,
     PLACEBO,
     REMOVAL,
+    SUFFICIENCY,
     Trial,
     removal,
     seeds_of,
@@ -272,10 +273,19 @@ def _interventions(
                     "prediction_after": names[altered.argmax(1).cpu().numpy()],
                     "true_margin_before": before["true_margin"].to_numpy(),
                     "true_margin_after": margin_of(altered, true[rows]).cpu().numpy(),
+                    "logits_before": _lists(trial, logits[rows]),
+                    "logits_after": _lists(trial, altered),
                 }
             )
         )
     return _stacked(frames, INTERVENTIONS, [])
+
+
+def _lists(trial: Trial, logits: Tensor) -> list[npt.NDArray[np.float32] | None]:
+    """A list per picture for the sufficiency test, which needs every class."""
+    if trial.test != SUFFICIENCY:
+        return [None] * len(logits)
+    return list(logits.float().cpu().numpy())
 
 
 def _maps(scored: pd.DataFrame, attribution: Attribution, coverage: Tensor) -> pd.DataFrame:

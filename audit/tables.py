@@ -100,6 +100,8 @@ INTERVENTIONS = Table(
         Column("prediction_after", _TEXT, "class predicted on the altered picture"),
         Column("true_margin_before", pa.float32(), "margin of the true class, untouched"),
         Column("true_margin_after", pa.float32(), "margin of the true class, altered"),
+        Column("logits_before", pa.list_(pa.float32()), "sufficiency: of every class, untouched"),
+        Column("logits_after", pa.list_(pa.float32()), "sufficiency: of every class, altered"),
     ),
 )
 

@@ -29,6 +29,8 @@ INTERVENTIONS_COLUMNS = (
     "margin_after",
     "prediction_before",
     "prediction_after",
+    "logits_before",
+    "logits_after",
 )
 
 Mask = NDArray[np.bool_]

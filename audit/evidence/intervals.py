@@ -36,7 +36,7 @@ class Interval:
     upper_limit: float = math.nan
 
 
-def _interval(
+def interval_of(
     effect: float, confidence: float, bounds: Callable[[float], tuple[float, float]]
 ) -> Interval:
     """Interval from ``bounds(alpha)``, the limits that leave alpha / 2 outside on either side."""
@@ -90,15 +90,13 @@ def _unit_variance(values: Floats, weights: Floats) -> float:
     return float(weights @ np.square(values - mean)) * n / (n - 1) if n > 1 else 0.0
 
 
-def _clustered_variance(contributions: Floats, clusters: Codes) -> float:
+def clustered_variance(contributions: Floats, clusters: Codes) -> float:
     """Variance of a sum of contributions (less their expectation), clusters being independent."""
     c = distinct(clusters)
     return float(np.square(cluster_sums(contributions, clusters)).sum()) * c / (c - 1)
 
 
-def effective_size(
-    values: Floats, weights: Floats, clusters: Codes, alpha: float, at_least: float = 1.0
-) -> float:
+def effective_size(values: Floats, weights: Floats, clusters: Codes, alpha: float) -> float:
     """Number of independent samples that would tell as much about a weighted mean.
 
     n over the design effect (the variance of the estimate over that of a plain mean of n
@@ -116,8 +114,6 @@ def effective_size(
         [n] cluster of each sample.
     alpha
         What the interval leaves outside, on both sides together.
-    at_least
-        Smallest design effect.
 
     >>> effective_size(np.array([0.0, 0.0, 1.0, 1.0]), np.full(4, 0.25), np.arange(4), 0.05)
     4.0
@@ -131,8 +127,8 @@ def effective_size(
     if variance == 0:
         size = c
     else:
-        spread = _clustered_variance(weights * (values - weights @ values), clusters)
-        size = n / max(at_least, spread / (variance / n))
+        spread = clustered_variance(weights * (values - weights @ values), clusters)
+        size = n / max(1.0, spread / (variance / n))
     if c < n:
         few = stats.t.ppf(1 - alpha / 2, n - 1) / stats.t.ppf(1 - alpha / 2, max(c - 1, 1))
         size *= float(few) ** 2
@@ -202,7 +198,7 @@ def rate(hits: Floats, clusters: Codes, confidence: float) -> Interval:
     def bounds(alpha: float) -> tuple[float, float]:
         return wilson(p, effective_size(hits, weights, clusters, alpha), alpha)
 
-    return _interval(p, confidence, bounds)
+    return interval_of(p, confidence, bounds)
 
 
 def paired_excess(
@@ -248,7 +244,7 @@ def paired_excess(
         low, high = newcombe_paired(both, one, other, neither, alpha=alpha)
         return min(low, effect), max(high, effect)
 
-    return _interval(effect, confidence, bounds)
+    return interval_of(effect, confidence, bounds)
 
 
 def group_weights(groups: Codes, n_groups: int, clusters: Codes) -> Floats:
@@ -263,65 +259,6 @@ def group_weights(groups: Codes, n_groups: int, clusters: Codes) -> Floats:
         if inside.any():
             weights[inside] = equal_weights(clusters[inside]) / n_groups
     return weights
-
-
-def mean_rate(
-    hits: Floats, groups: Codes, n_groups: int, clusters: Codes, confidence: float
-) -> Interval:
-    """Mean over groups of the rate of an event, in clustered samples.
-
-    One Wilson interval per group, joined by MOVER (Zou and Donner, Statistics in Medicine 27
-    (2008) 1693-1702). A group's design effect is its own or the whole estimate's, whichever is
-    larger, since clusters may reach across groups.
-
-    Parameters
-    ----------
-    hits
-        [n] 0 or 1 per sample.
-    groups
-        [n] group of each sample, 0 ... n_groups - 1; without a sample of each: undefined.
-    n_groups
-        Number of groups.
-    clusters
-        [n] cluster of each sample; within a group every cluster counts the same.
-    confidence
-        Of the two-sided interval and of each one-sided limit.
-    """
-    sizes = np.bincount(groups, minlength=n_groups)
-    if n_groups == 0 or sizes.min() == 0 or np.isnan(hits).any():
-        return Interval()
-    weights = n_groups * group_weights(groups, n_groups, clusters)
-    rates: Floats = np.bincount(groups, weights * hits, n_groups).astype(np.float64, copy=False)
-    shared = _shared_design_effect(hits, weights, groups, rates, clusters)
-    effect = float(rates.mean())
-
-    def bounds(alpha: float) -> tuple[float, float]:
-        below = above = 0.0
-        for group, p in enumerate(rates.tolist()):
-            inside = groups == group
-            size = effective_size(
-                hits[inside], weights[inside], clusters[inside], alpha, at_least=shared
-            )
-            low, high = wilson(p, size, alpha)
-            below += (p - low) ** 2
-            above += (high - p) ** 2
-        return effect - math.sqrt(below) / n_groups, effect + math.sqrt(above) / n_groups
-
-    return _interval(effect, confidence, bounds)
-
-
-def _shared_design_effect(
-    hits: Floats, weights: Floats, groups: Codes, rates: Floats, clusters: Codes
-) -> float:
-    """Design effect of the sum of the groups' rates, with clusters that reach across groups."""
-    independent = sum(
-        _unit_variance(hits[groups == group], weights[groups == group]) / (groups == group).sum()
-        for group in range(rates.size)
-    )
-    if independent == 0 or distinct(clusters) == 1:
-        return 1.0
-    together = _clustered_variance(weights * (hits - rates[groups]), clusters)
-    return float(together / independent)
 
 
 def cluster_means(

@@ -1,4 +1,4 @@
-"""Sufficiency of a region: how often the model keeps its answer with the core removed.
+"""Sufficiency of all but the core: how often answers are kept when the core says something else.
 
 For regions that leave no room for a placebo (everything outside the core).
 """
@@ -8,9 +8,10 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from audit.evidence.exchange import exchange, keep_rate
 from audit.evidence.inputs import Cell, Inputs, Row
-from audit.evidence.intervals import Interval, distinct, group_weights, mean_rate
-from audit.evidence.reliance import done_on, kept
+from audit.evidence.intervals import Floats, Interval, distinct
+from audit.evidence.reliance import done_on
 from audit.evidence.signflip import generator, sign_flip_p
 from audit.tables import ALL
 
@@ -18,14 +19,13 @@ MEASURE = "sufficiency_excess"
 
 
 def sufficiency(inputs: Inputs) -> list[Row]:
-    """Keep rate of the answer with the core removed, over chance, per region, subgroup and fill.
+    """Keep rate of the answers under exchanged cores, over chance, per region, subgroup and fill.
 
-    The effect is the mean over the K classes of the audit, as predicted on the untouched picture,
-    of the rate at which the answer is kept, minus 1/K: zero for answers that do not depend on the
-    picture. All K classes must have been predicted, or the mean is not what 1/K is the chance
-    level of; else the effect is NaN and the clusters are 0. The clusters are those of the class
-    with the fewest, the one that limits the mean. p is the cluster sign-flip p of the excess, of
-    all samples (subgroups are for reading).
+    The effect is the rate of :func:`~audit.evidence.exchange.exchange` minus 1/K: zero for a model
+    that reads the core alone, 1 - 1/K for one that reads the rest alone, in between for one that
+    reads both. All K classes must have been predicted; else the effect is NaN and the clusters are
+    0. The clusters are those of the class with the fewest, the one that limits the mean. p is the
+    cluster sign-flip p of the excess, of all samples (subgroups are for reading).
     """
     tested = inputs.interventions[inputs.interventions["test"] == "sufficiency"]
     rows = []
@@ -45,15 +45,20 @@ def sufficiency(inputs: Inputs) -> list[Row]:
 
 
 def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -> Row:
-    config, classes = inputs.config, inputs.classes
-    k = len(classes)
+    config = inputs.config
     used = cell.inside & done_on(arm)
-    clusters, hits = inputs.cluster[used], kept(arm)[used]
-    groups = pd.Categorical(inputs.prediction[used], categories=classes).codes.astype(np.intp)
-    sizes = np.bincount(groups, minlength=k)
-    mean = mean_rate(hits, groups, k, clusters, config.statistics.confidence)
-    contributions = group_weights(groups, k, clusters) * (hits - 1 / k)  # they sum to the effect
+    clusters = inputs.cluster[used]
+    before, after = (_logits(arm.loc[used, name]) for name in ("logits_before", "logits_after"))
+    k = max(len(inputs.classes), before.shape[1])
+    predicted = pd.Categorical(inputs.prediction[used], categories=inputs.classes).codes
     rng = generator(config.seed, MEASURE, region, act)
+    found = exchange(before, after, clusters, rng)
+    interval, p = Interval(), np.nan
+    if found is not None:
+        rate = keep_rate(found, clusters, config.statistics.confidence)
+        interval = Interval(*(value - 1 / k for value in vars(rate).values()))
+        if cell.whole:
+            p = sign_flip_p(found.parts(less=1 / k), clusters, inputs.resamples, rng)
     return Row(
         measure=MEASURE,
         region=region,
@@ -64,12 +69,18 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
         act=act,
         required=cell.whole,
         n=int(used.sum()),
-        clusters=min(distinct(clusters[groups == i]) for i in range(k)),
+        clusters=min(distinct(clusters[predicted == i]) for i in range(k)),
         excluded=int((cell.inside & ~used).sum()),
-        p=(
-            sign_flip_p(contributions, clusters, inputs.resamples, rng)
-            if cell.whole and sizes.min() > 0
-            else np.nan
-        ),
-        interval=Interval(*(value - 1 / k for value in vars(mean).values())),
+        p=p,
+        interval=interval,
     )
+
+
+def _logits(column: pd.Series) -> Floats:
+    """Lists as ``[n, K]``; NaN where one is missing or has another length."""
+    lists = [np.zeros(0) if value is None else np.asarray(value) for value in column]
+    logits = np.full((len(lists), max(map(len, lists), default=0)), np.nan)
+    for row, values in zip(logits, lists, strict=True):
+        if len(values) == row.size:
+            row[:] = values
+    return logits

@@ -102,8 +102,8 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
         if self.test == "sufficiency":
             less = "less" if effect < 0 else "more"
             return (
-                f"with the core removed ({fill}), answers are kept {size} {less} often than by "
-                f"chance {limits}"
+                f"with what the core says ({fill}) taken from other pictures, answers are kept "
+                f"{size} {less} often than by chance {limits}"
             )
         if kind == SWAP:
             return (

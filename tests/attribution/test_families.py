@@ -72,8 +72,9 @@ def timm_net(name: str) -> tuple[nn.Module, Tensor]:
         sized["window_size"] = 2
     with nets.fixed_seed():
         model = timm.create_model(name, pretrained=False, num_classes=CLASSES, **sized)
+    model.double().eval()
     # Flash attention has no derivative in a trained bias, which the oracle would ask for.
-    return model.double().eval().requires_grad_(False), nets.pictures(2, (side, side), dtype=torch.float64)
+    return model.requires_grad_(False), nets.pictures(2, (side, side), dtype=torch.float64)
 
 
 def marked(names: Iterator[tuple[str, bool]]) -> list[object]:

@@ -89,13 +89,23 @@ def removal(
     return _table(pd.concat(parts))
 
 
-def sufficiency(audited: pd.DataFrame, region: str, *, keep: float, seed: int = 1) -> pd.DataFrame:
-    """Sufficiency trials whose answers are kept at the given rate."""
+def sufficiency(audited: pd.DataFrame, region: str, *, rest: float, seed: int = 1) -> pd.DataFrame:
+    """Sufficiency trials in which some answers rest on the rest alone, the others on the core.
+
+    What rests on the rest speaks three times as loud, so that the excess is ``rest * (1 - 1/K)``.
+    """
     parts: list[pd.DataFrame] = []
+    classes = np.unique(audited[["label", "prediction"]].astype(str))
+    answers = np.searchsorted(classes, audited["prediction"].astype(str))
     for fill in ("blur", "local-mean"):
         rng = np.random.default_rng([seed, len(parts)])
-        flipped = rng.random(len(audited)) >= keep
-        parts.append(_trials(audited, region, "sufficiency", "act", fill, flipped, rng))
+        by_rest = rng.random(len(audited)) < rest
+        part = _trials(audited, region, "sufficiency", "act", fill, ~by_rest, rng)
+        loud = np.where(by_rest, 3.0, 1.0)[:, None] * np.eye(len(classes))[answers]
+        faint = rng.normal(0, 0.01, loud.shape)
+        part["logits_before"] = list(loud)
+        part["logits_after"] = list(np.where(by_rest[:, None], loud, 0.0) + faint)
+        parts.append(part)
     return _table(pd.concat(parts))
 
 
@@ -174,6 +184,8 @@ def _trials(
             "prediction_after": np.where(flipped, "another", before),
             "true_margin_before": 1.0,
             "true_margin_after": 1.0,
+            "logits_before": None,
+            "logits_after": None,
         }
     )
 

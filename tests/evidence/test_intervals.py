@@ -15,7 +15,6 @@ from audit.evidence.intervals import (
     effective_clusters,
     effective_size,
     equal_weights,
-    mean_rate,
     newcombe_paired,
     paired_excess,
     rate,
@@ -136,8 +135,6 @@ def test_the_effect_is_the_mean_over_clusters() -> None:
     clusters = np.array([0] * 8 + [1] + [2])
     first = np.array([1.0] * 8 + [0.0] + [1.0])
     assert paired_excess(first, np.zeros(10), clusters, 0.95).effect == pytest.approx(2 / 3)
-    both = mean_rate(first, np.zeros(10, int), 1, clusters, 0.95)
-    assert both.effect == pytest.approx(2 / 3)
 
 
 def test_another_clustering_only_widens() -> None:
@@ -207,33 +204,6 @@ def test_coverage_is_near_nominal(sizes: list[int], rates: tuple[float, float], 
     assert min(inside, above, below) / runs > 0.95 - 0.038
 
 
-def test_mean_rate_of_one_group_is_the_rate() -> None:
-    rng = np.random.default_rng(3)
-    hits, clusters = (rng.random(50) < 0.3).astype(float), rng.permutation(50) // 2
-    one = mean_rate(hits, np.zeros(50, int), 1, clusters, 0.95)
-    alone = rate(hits, clusters, 0.95)
-    assert_allclose(list(vars(one).values()), list(vars(alone).values()))
-
-
-def test_mean_rate_joins_wilson_intervals_by_mover() -> None:
-    hits = np.array([1.0] * 30 + [0.0] * 10 + [1.0] * 4 + [0.0] * 16)
-    groups = np.array([0] * 40 + [1] * 20)
-    found = mean_rate(hits, groups, 2, np.arange(60), 0.95)
-    (l1, u1), (l2, u2) = oracle.wilson(30, 40, Z), oracle.wilson(4, 20, Z)
-    assert_allclose(found.effect, (0.75 + 0.2) / 2)
-    assert_allclose(found.low, 0.475 - math.hypot(0.75 - l1, 0.2 - l2) / 2)
-    assert_allclose(found.high, 0.475 + math.hypot(u1 - 0.75, u2 - 0.2) / 2)
-
-
-def test_mean_rate_widens_when_clusters_reach_across_groups() -> None:
-    # each cluster has a sample in either group, with the same answer
-    hits = np.tile((np.random.default_rng(4).random(40) < 0.5).astype(float), 2)
-    groups = np.repeat([0, 1], 40)
-    apart = mean_rate(hits, groups, 2, np.arange(80), 0.95)
-    across = mean_rate(hits, groups, 2, np.tile(np.arange(40), 2), 0.95)
-    assert_allclose((across.high - across.low) / (apart.high - apart.low), math.sqrt(2), rtol=0.05)
-
-
 def test_missing_numbers_and_empty_cells_are_undefined_never_dropped() -> None:
     nothing, clusters = np.array([]), np.array([], int)
     broken = np.array([1.0, math.nan])
@@ -241,7 +211,6 @@ def test_missing_numbers_and_empty_cells_are_undefined_never_dropped() -> None:
         paired_excess(nothing, nothing, clusters, 0.95),
         paired_excess(broken, np.zeros(2), np.arange(2), 0.95),
         rate(broken, np.arange(2), 0.95),
-        mean_rate(np.ones(3), np.zeros(3, int), 2, np.arange(3), 0.95),
     ):
         assert all(map(math.isnan, vars(found).values()))
 

@@ -24,58 +24,64 @@ def found(samples: pd.DataFrame, trials: pd.DataFrame, **changes: object) -> pd.
     return built(samples, trials, outside(**changes))
 
 
-def test_the_excess_is_the_mean_keep_rate_over_classes_minus_chance() -> None:
-    samples = planted.samples(100)
-    trials = planted.sufficiency(samples, "rest", keep=0.7)
-    kept = trials[trials["fill"] == "blur"].set_index("sample_id")
-    same = kept["prediction_after"].astype(str) == kept["prediction_before"].astype(str)
-    ids = samples["sample_id"]
-    rates = [
-        np.mean([same[i] for i, p in zip(ids, samples["prediction"], strict=True) if p == c])
-        for c in planted.CLASSES
-    ]
+def logits(trials: pd.DataFrame, name: str) -> np.ndarray:
+    first = trials[trials["fill"] == "blur"].sort_values("sample_id")
+    return np.stack(first[name].to_list())
+
+
+def test_the_excess_is_the_keep_rate_under_exchange_minus_chance() -> None:
+    samples = planted.samples(60, cluster_size=3)
+    trials = planted.sufficiency(samples, "rest", rest=0.7)
+    clusters = samples.sort_values("sample_id")["cluster_id"].tolist()
+    before, after = (logits(trials, name) for name in ("logits_before", "logits_after"))
+    rate = oracle.exchanged(before.tolist(), after.tolist(), clusters)
     cell = row(found(samples, trials), region="rest", act="keep:blur")
-    assert cell["effect"] == pytest.approx(np.mean(rates) - 1 / 2)
-    assert (cell["target_class"], cell["n"], cell["measure"]) == (ALL, 100, "sufficiency_excess")
-    assert cell["clusters"] == min((samples["prediction"] == c).sum() for c in planted.CLASSES)
+    assert cell["effect"] == pytest.approx(rate - 1 / 2)
+    assert (cell["target_class"], cell["n"], cell["measure"]) == (ALL, 60, "sufficiency_excess")
+    assert cell["clusters"] == min(
+        samples.loc[samples["prediction"] == c, "cluster_id"].nunique() for c in planted.CLASSES
+    )
     assert cell["low"] < cell["lower_limit"] < cell["effect"] < cell["upper_limit"] < cell["high"]
     assert np.isnan(cell["margin_effect"])
     assert cell["required"]
 
 
-def test_one_answer_for_every_picture_is_chance() -> None:
-    samples = planted.samples(300, classes=("a", "b", "c"))
-    trials = planted.sufficiency(samples, "rest", keep=1.0)
-    cell = row(found(samples, trials.assign(prediction_after="a")), region="rest", act="keep:blur")
-    assert cell["effect"] == pytest.approx(0, abs=1e-12)
-    assert cell["p"] > 0.1
+@pytest.mark.parametrize("classes", [("a", "b"), ("a", "b", "c")])
+def test_the_core_alone_is_chance_and_the_rest_alone_the_largest_excess(
+    classes: tuple[str, ...],
+) -> None:
+    samples = planted.samples(300, classes=classes)
+    core, rest = (
+        row(
+            found(samples, planted.sufficiency(samples, "rest", rest=rest)),
+            region="rest",
+            act="keep:local-mean",
+        )
+        for rest in (0.0, 1.0)
+    )
+    assert core["effect"] == pytest.approx(0, abs=0.01)
+    assert core["upper_limit"] < 0.10
+    assert rest["effect"] == pytest.approx(1 - 1 / len(classes))
+    assert rest["high"] == pytest.approx(1 - 1 / len(classes))
+    assert rest["p"] == 1 / 1000
 
 
-def test_keeping_every_answer_is_the_largest_excess() -> None:
-    samples = planted.samples(300, classes=("a", "b", "c"))
-    trials = planted.sufficiency(samples, "rest", keep=1.0)
-    cell = row(found(samples, trials), region="rest", act="keep:local-mean")
-    assert cell["effect"] == pytest.approx(2 / 3)
-    assert cell["high"] == pytest.approx(2 / 3)
-    assert cell["p"] == 1 / 1000
-
-
-def test_p_is_the_sign_flip_of_contributions_in_which_classes_weigh_the_same() -> None:
-    samples = planted.samples(9).assign(prediction=["doctor"] * 6 + ["nurse"] * 3)
-    trials = planted.sufficiency(samples, "rest", keep=0.6)
-    first = trials[trials["fill"] == "blur"].sort_values("sample_id")
-    same = first["prediction_after"].astype(str) == first["prediction_before"].astype(str)
-    sizes = [6] * 6 + [3] * 3
-    parts = [(keeps - 1 / 2) / (2 * size) for keeps, size in zip(same, sizes, strict=True)]
-    cell = row(found(samples, trials), region="rest", act="keep:blur")
-    assert 0 < same.mean() < 1
-    assert cell["effect"] == pytest.approx(sum(parts))
-    assert cell["p"] == pytest.approx(oracle.sign_flip(parts, list(range(9))))
+def test_p_is_small_where_answers_rest_on_the_rest_only() -> None:
+    samples = planted.samples(200)
+    p = [
+        row(
+            found(samples, planted.sufficiency(samples, "rest", rest=rest)),
+            region="rest",
+            act="keep:blur",
+        )["p"]
+        for rest in (0.0, 0.5)
+    ]
+    assert p[0] > 0.05 > p[1]
 
 
 def test_it_replaces_removal_where_only_it_was_done() -> None:
     samples = planted.samples(80)
-    table = found(samples, planted.sufficiency(samples, "rest", keep=0.5))
+    table = found(samples, planted.sufficiency(samples, "rest", rest=0.5))
     required = table[table["required"]]
     assert list(required["act"]) == ["keep:blur", "keep:local-mean"]
 
@@ -83,7 +89,7 @@ def test_it_replaces_removal_where_only_it_was_done() -> None:
 def test_a_class_never_predicted_leaves_nothing_to_estimate() -> None:
     samples = planted.samples(80).assign(prediction="nurse")
     cell = row(
-        found(samples, planted.sufficiency(samples, "rest", keep=0.9)),
+        found(samples, planted.sufficiency(samples, "rest", rest=0.9)),
         region="rest",
         act="keep:blur",
     )
@@ -93,15 +99,20 @@ def test_a_class_never_predicted_leaves_nothing_to_estimate() -> None:
 
 def test_samples_without_a_trial_are_excluded_and_a_missing_fill_is_a_row() -> None:
     samples = planted.samples(80)
-    trials = planted.sufficiency(samples, "rest", keep=0.9)
+    trials = planted.sufficiency(samples, "rest", rest=0.9)
     table = found(samples, trials[(trials["fill"] == "blur") & (trials["sample_id"] > "s00009")])
     cell = row(table, region="rest", act="keep:blur")
     assert (cell["n"], cell["excluded"]) == (70, 10)
     assert row(table, region="rest", act="keep:local-mean")["n"] == 0
 
 
-def test_an_unknown_answer_is_never_taken_for_a_change() -> None:
+@pytest.mark.parametrize("name", ["logits_before", "logits_after"])
+@pytest.mark.parametrize("value", [None, [1.0], [np.nan, 0.0]], ids=["none", "short", "nan"])
+def test_an_unknown_logit_is_never_dropped(name: str, value: object) -> None:
     samples = planted.samples(80)
-    trials = planted.sufficiency(samples, "rest", keep=0.9)
-    trials.loc[trials["sample_id"] == "s00003", "prediction_after"] = None
-    assert np.isnan(row(found(samples, trials), region="rest", act="keep:blur")["effect"])
+    trials = planted.sufficiency(samples, "rest", rest=0.9)
+    at = trials.index[trials["sample_id"] == "s00003"]
+    trials[name] = trials[name].where(~trials.index.isin(at), pd.Series([value] * len(trials)))
+    cell = row(found(samples, trials), region="rest", act="keep:blur")
+    assert np.isnan([cell["effect"], cell["p"]]).all()
+    assert cell["clusters"] > 0

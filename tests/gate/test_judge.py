@@ -197,8 +197,8 @@ def test_the_numbers_are_those_of_the_deciding_act(
         ),
         (
             [act(name, target_class=ALL) for name in KEEP],
-            "Predictions rest on hair: with the core removed (blur), answers are kept 30 % more "
-            "often than by chance (95 % limits 22 % to 38 %).",
+            "Predictions rest on hair: with what the core says (blur) taken from other pictures, "
+            "answers are kept 30 % more often than by chance (95 % limits 22 % to 38 %).",
         ),
     ],
 )
@@ -356,8 +356,8 @@ def test_planted_sufficiency_end_to_end() -> None:
     )
     samples = planted.samples(300, cluster_size=2)
     verdicts = []
-    for keep in (0.95, 0.5):
-        trials = planted.sufficiency(samples, "rest", keep=keep)
+    for rest in (0.9, 0.0):
+        trials = planted.sufficiency(samples, "rest", rest=rest)
         evidence = build_evidence(samples, empty(ATTENTION), trials, config)
         (finding,) = judge_findings(evidence, config)
         assert (finding.test, finding.target_class) == ("sufficiency", ALL)

@@ -59,6 +59,41 @@ def effective_size(
     return min(float(n), of_one / of_the_mean)
 
 
+def exchanged(
+    before: Sequence[Sequence[float]], after: Sequence[Sequence[float]], clusters: Sequence[Any]
+) -> float:
+    """Keep rate when what the core says comes from each other picture in turn."""
+
+    def answer(logits: Sequence[float]) -> int:
+        return max(range(len(logits)), key=lambda c: logits[c])
+
+    n, k = len(before), len(before[0])
+    answers = [answer(logits) for logits in before]
+
+    def mean_over_clusters(members: Sequence[int], value: Any) -> float:
+        names = sorted({clusters[i] for i in members})
+        means = []
+        for name in names:
+            own = [value(i) for i in members if clusters[i] == name]
+            means.append(sum(own) / len(own))
+        return sum(means) / len(means)
+
+    def kept(i: int) -> float:
+        parts = []
+        for c in range(k):
+            partners = [j for j in range(n) if answers[j] == c and clusters[j] != clusters[i]]
+
+            def same(j: int) -> float:
+                mixed = [after[i][m] + before[j][m] - after[j][m] for m in range(k)]
+                return float(answer(mixed) == answers[i])
+
+            parts.append(mean_over_clusters(partners, same))
+        return sum(parts) / k
+
+    by_answer = [[i for i in range(n) if answers[i] == c] for c in range(k)]
+    return sum(mean_over_clusters(members, kept) for members in by_answer) / k
+
+
 def sign_flip(values: Sequence[float], clusters: Sequence[Any]) -> float:
     """Share of all sign assignments to clusters whose total is at least the one seen."""
     names = sorted(set(clusters))

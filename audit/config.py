@@ -339,6 +339,9 @@ class Policy(Section):
     sufficiency_fail: Fraction = Field(0.10, description="sufficiency excess that is reliance")
     sufficiency_pass: Fraction = Field(0.20, description="sufficiency excess to be ruled out")
     min_clusters: int = Field(30, ge=2, description="independent units a finding needs")
+    min_tested: Fraction = Field(
+        0.8, description="part of the pictures with the region that must be tested to clear it"
+    )
 
     @model_validator(mode="after")
     def _limits_leave_room(self) -> Policy:

@@ -124,7 +124,7 @@ EVIDENCE = Table(
             pa.int64(),
             "independent units among them; sufficiency: of the rarest predicted class",
         ),
-        Column("excluded", pa.int64(), "samples without a pair: no placebo fits, no donor, dead"),
+        Column("excluded", pa.int64(), "have the region but no pair (placebo, donor); or dead"),
         Column("effect", pa.float64(), "estimate, in the measure's unit"),
         Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
         Column("high", pa.float64(), "two-sided 95 % interval, upper end"),

@@ -18,7 +18,10 @@ from audit.evidence.intervals import Codes, Interval
 from audit.tables import ALL, OK, UNKNOWN, attribute_column, attributes_of
 
 #: Columns that the evidence needs; reading no others keeps large audits small in memory.
-ATTENTION_COLUMNS = ("sample_id", "method", "explained", "region", "share", "rho", "measurable")
+ATTENTION_COLUMNS = (
+    *("sample_id", "method", "explained", "region"),
+    *("share", "area", "rho", "measurable"),
+)
 INTERVENTIONS_COLUMNS = (
     "sample_id",
     "region",
@@ -110,6 +113,12 @@ class Inputs:
     def cluster(self) -> Codes:
         """Code of each sample's cluster."""
         return pd.factorize(self.samples["cluster_id"].to_numpy(object), sort=True)[0]
+
+    def shows(self, region: str) -> Mask:
+        """Which samples have a region; those that no map was measured on count as having it."""
+        measured = self.attention
+        without = measured[(measured["region"] == region) & (measured["area"] == 0)]
+        return ~self.samples.index.isin(without["at"])
 
     def donor_cluster(self, arm: pd.DataFrame) -> Codes:
         """Code of the cluster of each sample's donor in one arm of the swap; -1 where none."""

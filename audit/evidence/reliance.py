@@ -161,7 +161,7 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, pairs: Pairs) -> Row
         required=cell.whole,
         n=int(used.sum()),
         clusters=min([distinct(clusters), *(_independent(weights, by) for by in donors)]),
-        excluded=int((cell.inside & ~used).sum()),
+        excluded=int((cell.inside & ~used & inputs.shows(region)).sum()),
         margin_effect=float(weights @ drop) if drop.size else np.nan,
         p=max(map(p_value, (clusters, *donors))) if cell.whole else np.nan,
         interval=interval,

@@ -31,6 +31,11 @@ class Act:
     p_adjusted: float | None = None
     detectable: float | None = None
 
+    @property
+    def tested(self) -> float:
+        """Part of the pictures with the region that the act was done on."""
+        return self.n / (self.n + self.excluded) if self.n else 0.0
+
 
 @dataclass(frozen=True)
 class WorstSubgroup:

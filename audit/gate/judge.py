@@ -56,7 +56,9 @@ def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
       never predicted, or the region is not in its pictures).
     - CONFIRMED: every effect is above zero, the largest adjusted p is below alpha, and the lower
       limit is above the failing effect by every fill, or by the swap.
-    - CLEARED: the upper limit is below the passing effect by every act.
+    - CLEARED: the upper limit is below the passing effect by every act, and the region was tested
+      on most of the pictures that have it (what could be shown on a selected part only is
+      INCONCLUSIVE).
     - INCONCLUSIVE: else.
 
     Parameters
@@ -121,6 +123,9 @@ def _decide(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision:
         return Decision("CONFIRMED", convicting, say.confirmed(convicting))
     riskiest = _extreme(rows, "upper_limit", last=True)
     if (rows["upper_limit"] < clear).all():
+        most_left_out = _extreme(rows, "excluded", last=True)
+        if most_left_out.tested < policy.min_tested:
+            return Decision("INCONCLUSIVE", most_left_out, say.selected(most_left_out))
         return Decision("CLEARED", riskiest, say.cleared(riskiest, clear))
     clusters = clusters_to_decide(rows, fail, clear, config)
     return Decision("INCONCLUSIVE", riskiest, say.undecided(riskiest, clusters), clusters)

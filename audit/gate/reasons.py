@@ -83,6 +83,14 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
             f"{what}{least} ({act.act}; {act.excluded:,} samples left out), {minimum:,} are needed"
         )
 
+    def selected(self, act: Act) -> str:
+        """Ruled out, but only where it could be tested."""
+        return _sentence(
+            f"not decided whether {self.predictions} rest on {self.region}: it was ruled out on "
+            f"{act.n:,} pictures, but {act.excluded:,} more that have it could not be tested "
+            f"({act.act})"
+        )
+
     def absent(self, acts: Sequence[str]) -> str:
         """The evidence lacks acts that the configuration asks for."""
         return self._unknown(f"the evidence lacks {', '.join(acts)}")

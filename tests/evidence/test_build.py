@@ -77,6 +77,22 @@ def test_reliance_is_what_a_loop_over_the_rows_finds(
         assert found[name] == pytest.approx(value), name
 
 
+def test_pictures_without_the_region_are_not_left_out(samples: pd.DataFrame) -> None:
+    trials = planted.removal(samples, "face", flips=0.1, swap=False)
+    trials = trials[trials["sample_id"] > "s00009"]
+    attention = planted.attention(samples, ("face", "hair"))
+    attention.loc[attention["sample_id"] <= "s00004", "area"] = 0.0
+    found = built(samples, trials, attention=attention)
+    doctors = samples[samples["prediction"] == "doctor"]["sample_id"]
+    cell = row(found, region="face", target_class="doctor", act="remove:blur")
+    assert cell["n"] == (doctors > "s00009").sum()
+    assert cell["excluded"] == ((doctors > "s00004") & (doctors <= "s00009")).sum()
+    unmeasured = row(
+        built(samples, trials), region="face", target_class="doctor", act="remove:blur"
+    )
+    assert unmeasured["excluded"] == (doctors <= "s00009").sum()
+
+
 @pytest.mark.parametrize("arm", ["act", "placebo"])
 def test_half_a_pair_is_never_dropped(
     samples: pd.DataFrame, trials: pd.DataFrame, arm: str

@@ -105,6 +105,9 @@ def acts(changes: dict[str, Any] | None = None, **only: dict[str, Any]) -> list[
             id="confirmed comes before cleared",
         ),
         pytest.param(acts(CLEAR), "CLEARED", id="clear"),
+        pytest.param(acts(CLEAR | {"excluded": 50}), "CLEARED", id="just enough tested"),
+        pytest.param(acts(CLEAR, swap={"excluded": 51}), "INCONCLUSIVE", id="a selected part"),
+        pytest.param(acts({"excluded": 900}), "CONFIRMED", id="a selected part can convict"),
         pytest.param(acts(CLEAR, swap={"upper_limit": 0.1}), "INCONCLUSIVE", id="limit not below"),
         pytest.param(acts(CLEAR, mean=OPEN), "INCONCLUSIVE", id="one fill open"),
         pytest.param(acts(CLEAR | {"effect": -0.2, "upper_limit": -0.1}), "CLEARED", id="negative"),
@@ -185,6 +188,11 @@ def test_the_numbers_are_those_of_the_deciding_act(
             "Not decided whether predictions of 'nurse' rest on hair: taking it from another "
             "subgroup changes 6 % more answers than taking it from the same (95 % limits -1 % to "
             "13 %); about 1,029 independent samples would decide, if the effects stay.",
+        ),
+        (
+            acts(CLEAR, swap={"n": 40, "excluded": 160}),
+            "Not decided whether predictions of 'nurse' rest on hair: it was ruled out on 40 "
+            "pictures, but 160 more that have it could not be tested (swap).",
         ),
         (
             acts(swap=NOT_DONE),

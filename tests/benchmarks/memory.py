@@ -35,6 +35,7 @@ def prepare(folder: Path, count: int) -> Path:
     torch.manual_seed(0)
     torch.save(build("small-cnn", {"width": 8}, 2).state_dict(), folder / "weights.pt")
     text = CONFIG.replace("  train: {epochs: 2, batch_size: 16}\n", "  checkpoint: weights.pt\n")
+    text = text.replace("  train: {split: train}\n  validation: 0.2\n", "")
     config.write_text(
         text.replace("batch_size: 8, shard_size: 8", "batch_size: 64, shard_size: 256")
     )

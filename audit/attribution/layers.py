@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from audit.attribution.graph import depends
-from audit.attribution.grids import infer_grid
+from audit.attribution.grids import Grid, infer_grid
 from audit.attribution.scores import Output, check_images, logits_of
 from audit.attribution.state import undisturbed
 from audit.errors import ModelError
@@ -49,6 +49,7 @@ def find_layer(model: nn.Module, images: Tensor, *, output: Output | None = None
     up to that of its output), and the grid there is finer. A layer that is called more than once
     is passed over too, for a block that holds it. In a token model it is the last layer whose
     patch tokens still matter, with a class-token head the first normalisation of the last block.
+    Tokens that no convolution of the model has a grid for, such as words, are a last resort.
     What matters is read from the structure of the graph, not from gradients, so weights and
     pictures of zeros do as well.
 
@@ -120,17 +121,25 @@ def last_spatial_layer(
     """As :func:`layer_choice`, for any scores of what the model returns for these images."""
     size = (images.shape[-2], images.shape[-1])
     passed_over: dict[str, str] = {}
+    last_resort: LayerChoice | None = None
     with undisturbed(model):
         image = images.detach().clone().requires_grad_()
         with _recorded(model) as calls:
             scores = scores_of(model(image.clone()))
+        grids = _convolved(calls, size)
         for name, module, result in reversed(calls) if scores.requires_grad else ():
             why_not = _unfit(name, module, result, calls) or _off_grid(scores, result, size)
             if why_not is None:
                 grid = infer_grid(tuple(result.shape), size)
                 assert grid is not None
-                return LayerChoice(name, (grid.height, grid.width), tuple(passed_over.items()))
+                found = LayerChoice(name, (grid.height, grid.width), tuple(passed_over.items()))
+                if _fits(grid, grids):
+                    return found
+                last_resort = last_resort or found
+                why_not = "its tokens are no patches"
             passed_over[name] = why_not
+    if last_resort is not None:
+        return last_resort
     raise ModelError(
         "no layer with a spatial output was found on the path of the score; name one "
         "(a layer that runs without gradients is not found)"
@@ -165,6 +174,36 @@ def _off_grid(scores: Tensor, result: Tensor, size: tuple[int, int]) -> str | No
     if grid.layout == "tokens" and not grid(matters).any():
         return "its patch tokens do not matter"
     return None
+
+
+def _convolved(calls: list[Call], size: tuple[int, int]) -> set[tuple[int, int]]:
+    """Height and width of the grids on which the model has convolutions and pools."""
+    grids = [
+        infer_grid(tuple(result.shape), size)
+        for _, module, result in calls
+        if isinstance(module, (nn.Conv2d, *_POOLING)) and isinstance(result, Tensor)
+    ]
+    return {
+        (grid.height, grid.width)
+        for grid in grids
+        if grid is not None and grid.layout == "channels-first"
+    }
+
+
+def _fits(grid: Grid, convolved: set[tuple[int, int]]) -> bool:
+    """Whether tokens may be patches: of a convolution's grid, halved where all are patches.
+
+    Words and other sequences have the number of patches of some grid by chance, too.
+    """
+    if grid.layout != "tokens" or not convolved or (grid.height, grid.width) in convolved:
+        return True
+    halved = {
+        (height >> times, width >> times)
+        for height, width in convolved
+        for times in range(1, height.bit_length())
+        if height % (1 << times) == width % (1 << times) == 0
+    }
+    return grid.prefix == 0 and (grid.height, grid.width) in halved
 
 
 @contextmanager

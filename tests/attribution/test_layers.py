@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 import torchvision
 from torch import Tensor, nn
 
@@ -156,6 +157,71 @@ def test_exported_model_is_refused(ask: Callable[[nn.Module, Tensor], Any]) -> N
     with pytest.raises(ModelError, match="the model is exported; explain the eager model"):
         ask(exported, images)
     assert all(torch.equal(buffer, before[name]) for name, buffer in exported.named_buffers())
+
+
+class Speaker(nn.Module):
+    """A convolution, and six words that depend on its mean; six is 2 x 2 and two over."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.features = nn.Conv2d(3, 4, 4, stride=4)
+        self.words = nn.Parameter(torch.randn(1, 6, 4, generator=nets.seeded(6)))
+        self.next = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.next(self.words + self.features(x).mean((2, 3))[:, None])
+
+
+def test_words_are_no_patches() -> None:
+    model = nets.ready(Speaker()).float()
+    choice = layer_choice(model, torch.zeros(1, 3, 16, 16), output=lambda words: words[:, 2])
+    assert (choice.name, choice.grid) == ("features", (4, 4))
+    assert choice.passed_over == (("next", "its tokens are no patches"),)
+
+
+class Merger(nn.Module):
+    """Patches by a convolution, or by a linear layer; then four neighbours are made one."""
+
+    def __init__(self, *, convolves: bool) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(3, 8, 4, stride=4) if convolves else nn.Linear(48, 8)
+        self.merge = nn.Linear(32, 8)
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if isinstance(self.patches, nn.Conv2d):
+            x = self.patches(x)
+        else:
+            x = self.patches(F.unfold(x, 4, stride=4).mT).mT.unflatten(2, (4, 4))
+        x = F.unfold(x, 2, stride=2).mT
+        return self.head(self.merge(x).mean(1))
+
+
+@pytest.mark.parametrize("convolves", [True, False])
+def test_merged_patches_are_patches(convolves: bool) -> None:
+    model = nets.ready(Merger(convolves=convolves)).float()
+    choice = layer_choice(model, torch.zeros(1, 3, 16, 16))
+    assert (choice.name, choice.grid) == ("merge", (2, 2))
+
+
+class Sequence(nn.Module):
+    """Seven tokens of the whole picture, and no layer with a grid on the path."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.aside = nn.Conv2d(3, 4, 8, stride=8)
+        self.tokens = nn.Linear(16, 7 * 4)
+        self.mix = nn.Linear(4, 4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.aside(F.pad(x, (0, 16, 0, 16)))
+        return self.head(self.mix(self.tokens(x.mean((1, 2))).unflatten(1, (7, 4))).mean(1))
+
+
+def test_tokens_without_another_grid_are_the_last_resort() -> None:
+    choice = layer_choice(nets.ready(Sequence()).float(), torch.zeros(1, 3, 16, 16))
+    assert (choice.name, choice.grid) == ("mix", (2, 2))
 
 
 class Detour(nn.Module):

@@ -161,7 +161,7 @@ def _in_layer(
 
 
 class _Tap:
-    """Catches the output of a layer during a forward pass.
+    """Catches the output of a layer during a forward pass: a tensor, or a tuple of one and Nones.
 
     Parameters
     ----------
@@ -191,17 +191,21 @@ class _Tap:
     ) -> None:
         self._handle.remove()
 
-    def _catch(self, _: nn.Module, args: Any, output: Any) -> Tensor:
+    def _catch(self, _: nn.Module, args: Any, output: Any) -> Any:
         self.calls += 1
-        if not isinstance(output, Tensor):
+        found = output
+        if type(output) is tuple and output and all(other is None for other in output[1:]):
+            found = output[0]
+        if not isinstance(found, Tensor):
             raise ModelError(
                 f"{self.where} returns {type(output).__name__}; choose one that returns a tensor"
             )
-        self.output = output.clone()  # what comes before may be written to in place,
+        self.output = found.clone()  # what comes before may be written to in place,
         if self.cut:
             self.output = self.output.detach().requires_grad_()
             torch.set_grad_enabled(True)
-        return self.output.clone()  # and so may what follows
+        passed_on = self.output.clone()  # and so may what follows
+        return passed_on if found is output else (passed_on, *output[1:])
 
     def check(self, logits: Tensor) -> None:
         """Refuse a layer that was not called exactly once before the score.

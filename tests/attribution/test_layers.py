@@ -224,6 +224,30 @@ def test_tokens_without_another_grid_are_the_last_resort() -> None:
     assert (choice.name, choice.grid) == ("mix", (2, 2))
 
 
+class Tupled(nn.Module):
+    """A layer that returns a tuple of one tensor, as many of Hugging Face's do."""
+
+    def __init__(self, wrap: Callable[[Tensor], Any]) -> None:
+        super().__init__()
+        self.block = nets.Wrapped(nn.Conv2d(3, 4, 3, padding=1), wrap)
+        self.head = nets.mlp_head()
+
+    def forward(self, x: Tensor) -> Tensor:
+        (hidden, *_) = self.block(x)
+        return self.head(F.avg_pool2d(hidden, 4).relu().repeat(1, 2, 1, 1))
+
+
+@pytest.mark.parametrize("wrap", [lambda x: (x,), lambda x: (x, None)], ids=["one", "none beside"])
+@pytest.mark.parametrize("method", ["grad-cam", "guided-grad-cam"])
+def test_the_only_tensor_of_a_tuple(wrap: Callable[[Tensor], Any], method: str) -> None:
+    model = nets.ready(Tupled(wrap))
+    found, inside = (
+        explain(model, nets.pictures(dtype=torch.float64), [0, 1, 2], method=method, layer=layer)
+        for layer in ("block", "block.net")
+    )
+    assert torch.equal(found, inside) and found.abs().sum() > 0
+
+
 class Detour(nn.Module):
     """A layer called twice, a pool, a layer off the path, one that returns a tuple."""
 

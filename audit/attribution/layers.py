@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from audit.attribution.graph import depends
@@ -127,16 +128,19 @@ def last_spatial_layer(
         with _recorded(model) as calls:
             scores = scores_of(model(image.clone()))
         grids = _convolved(calls, size)
-        for name, module, result in reversed(calls) if scores.requires_grad else ():
+        for name, module, given, result in reversed(calls) if scores.requires_grad else ():
             why_not = _unfit(name, module, result, calls) or _off_grid(scores, result, size)
             if why_not is None:
                 grid = infer_grid(tuple(result.shape), size)
                 assert grid is not None
                 found = LayerChoice(name, (grid.height, grid.width), tuple(passed_over.items()))
-                if _fits(grid, grids):
+                if not _fits(grid, grids):
+                    why_not = "its tokens are no patches"
+                elif _is_bypassed(scores, given, result, size):
+                    why_not = "patch tokens also go around it"
+                else:
                     return found
                 last_resort = last_resort or found
-                why_not = "its tokens are no patches"
             passed_over[name] = why_not
     if last_resort is not None:
         return last_resort
@@ -146,17 +150,17 @@ def last_spatial_layer(
     )
 
 
-Call = tuple[str, nn.Module, Any]
+Call = tuple[str, nn.Module, Any, Any]
 
 
 def _unfit(name: str, module: nn.Module, result: Any, calls: list[Call]) -> str | None:
     """What stands against a layer before its output is looked at."""
-    times = sum(name == other for other, _, _ in calls)
+    times = sum(name == other for other, *_ in calls)
     if times > 1:
         return f"called {times} times"
     if not isinstance(result, Tensor):
         return f"returns {type(result).__name__}"
-    if any(result is pooled for _, other, pooled in calls if isinstance(other, _POOLING)):
+    if any(result is pooled for _, other, _, pooled in calls if isinstance(other, _POOLING)):
         return "a pool"
     return "passes its input on" if isinstance(module, _PASSING) else None
 
@@ -176,11 +180,29 @@ def _off_grid(scores: Tensor, result: Tensor, size: tuple[int, int]) -> str | No
     return None
 
 
+def _is_bypassed(scores: Tensor, given: Any, result: Tensor, size: tuple[int, int]) -> bool:
+    """Whether the patch tokens given to a layer also reach the scores in another way.
+
+    As they do by keys where the layer makes values of them: it would be a part of what matters.
+    """
+    if result.ndim != 3 or not isinstance(given, Tensor) or given is result:
+        return False
+    grid = infer_grid(tuple(given.shape), size)
+    if grid is None or grid.layout != "tokens" or not given.requires_grad:
+        return False
+    handle = result.register_hook(torch.zeros_like)  # type: ignore[no-untyped-call]
+    try:
+        matters = depends(scores, given)
+    finally:
+        handle.remove()
+    return matters is not None and bool(grid(matters).any())
+
+
 def _convolved(calls: list[Call], size: tuple[int, int]) -> set[tuple[int, int]]:
     """Height and width of the grids on which the model has convolutions and pools."""
     grids = [
         infer_grid(tuple(result.shape), size)
-        for _, module, result in calls
+        for _, module, _, result in calls
         if isinstance(module, (nn.Conv2d, *_POOLING)) and isinstance(result, Tensor)
     ]
     return {
@@ -208,12 +230,12 @@ def _fits(grid: Grid, convolved: set[tuple[int, int]]) -> bool:
 
 @contextmanager
 def _recorded(model: nn.Module) -> Iterator[list[Call]]:
-    """Name, module and output of every call of a layer, in the order in which calls end."""
+    """Name, module, first input and output of every call, in the order in which calls end."""
     calls: list[Call] = []
 
     def record(name: str) -> Any:
-        def hook(module: nn.Module, _: Any, output: Any) -> None:
-            calls.append((name, module, output))
+        def hook(module: nn.Module, args: Any, output: Any) -> None:
+            calls.append((name, module, args[0] if args else None, output))
 
         return hook
 

@@ -179,6 +179,35 @@ def test_words_are_no_patches() -> None:
     assert choice.passed_over == (("next", "its tokens are no patches"),)
 
 
+class Attention(nn.Module):
+    """A token model whose queries, keys and values are layers; the first token decides."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, 8, 4, stride=4)
+        self.first = nn.Parameter(torch.randn(1, 1, 8, generator=nets.seeded(3)))
+        self.before = nn.LayerNorm(8)
+        self.query, self.key, self.value = (nn.Linear(8, 8) for _ in range(3))
+        self.head = nn.Linear(8, 5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        patches = self.embed(x).flatten(2).mT
+        x = torch.cat([self.first.expand(len(x), -1, -1), patches], 1)
+        y = self.before(x)
+        y = F.scaled_dot_product_attention(self.query(y), self.key(y), self.value(y))
+        return self.head((x + y)[:, 0])
+
+
+def test_values_are_a_part_of_what_matters() -> None:
+    choice = layer_choice(nets.ready(Attention()).float(), torch.zeros(1, 3, 16, 16))
+    assert (choice.name, choice.grid) == ("before", (4, 4))
+    assert choice.passed_over[1:] == (
+        ("value", "patch tokens also go around it"),
+        ("key", "patch tokens also go around it"),
+        ("query", "its patch tokens do not matter"),
+    )
+
+
 class Merger(nn.Module):
     """Patches by a convolution, or by a linear layer; then four neighbours are made one."""
 

@@ -236,12 +236,15 @@ def expected(model: nn.Module, layer: str, images: Tensor, output: Any) -> Tenso
 
 
 @pytest.mark.parametrize(
-    "layer", ["vision_model.encoder.layers.0", "vision_model.encoder.layers.1.layer_norm1", None]
+    "layer", ["embeddings", "encoder.layers.0", "encoder.layers.1.self_attn.v_proj", None]
 )
 def test_similarity_of_picture_and_text(clip: nn.Module, layer: str | None) -> None:
     images = nets.pictures(2, (32, 32), dtype=torch.float64)
-    layer = f"clip.{layer}" if layer else find_layer(clip, images, output=similarities)
-    assert layer.startswith("clip.vision_model.encoder.layers")
+    if layer is None:
+        layer = find_layer(clip, images, output=similarities)
+        assert layer == "clip.vision_model.encoder.layers.1.layer_norm1"
+    else:
+        layer = f"clip.vision_model.{layer}"
     found = explain(clip, images, similarities, method="grad-cam", layer=layer)
     assert found.shape == (2, len(TEXTS), 4, 4) and found.isfinite().all()
     assert (found.flatten(2).norm(dim=2) > 1e-6).all()
@@ -258,6 +261,39 @@ def test_attention_that_returns_a_tuple(clip: nn.Module) -> None:
         for layer in (attention, f"{attention}.out_proj")
     )
     assert torch.equal(found, inside) and found.abs().sum() > 0
+
+
+class Captioned(nn.Module):
+    """A transformer that tells pictures from their patches, with its words so far."""
+
+    def __init__(self, teller: nn.Module) -> None:
+        super().__init__()
+        self.teller = teller
+
+    def forward(self, images: Tensor) -> Any:
+        return self.teller(
+            pixel_values=images, decoder_input_ids=torch.arange(6).expand(len(images), -1)
+        )
+
+
+def test_word_of_a_hugging_face_captioner(hugging_face: Any) -> None:
+    sizes = {"n_positions": 8, "n_embd": 16, "n_layer": 2, "n_head": 2}
+    words = {"vocab_size": 30, "bos_token_id": 0, "eos_token_id": 1}
+    config = hugging_face.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        hugging_face.ViTConfig(**SIGHT), hugging_face.GPT2Config(**sizes, **words)
+    )
+    with nets.fixed_seed():
+        model = Captioned(hugging_face.VisionEncoderDecoderModel(config)).double().eval()
+    images = nets.pictures(2, (32, 32), dtype=torch.float64)
+
+    def likelihood(result: Any) -> Tensor:
+        return result.logits.log_softmax(-1)[:, 3, [7, 9]]
+
+    layer = find_layer(model, images, output=likelihood)
+    assert layer == "teller.encoder.layernorm"  # which the words of both layers look at
+    found = explain(model, images, likelihood, method="grad-cam")
+    assert found.shape == (2, 2, 4, 4) and (found.flatten(2).norm(dim=2) > 1e-6).all()
+    assert_close(found, expected(model, layer, images, likelihood), **EXACT)
 
 
 def test_class_ids_of_a_hugging_face_classifier(hugging_face: Any) -> None:

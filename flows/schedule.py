@@ -17,6 +17,7 @@ from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
 from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
+from pydantic import ValidationError
 
 from audit.config import Audit
 from audit.errors import ConfigError, RunError
@@ -58,7 +59,8 @@ def _deployment(config: Audit, cron: str) -> RunnerDeployment:
             description=config.description or None,
         )
     except (ValueError, PrefectException) as error:
-        reason = str(error).splitlines()[-1].strip()
+        told = error.errors()[0]["msg"] if isinstance(error, ValidationError) else str(error)
+        reason = told.removeprefix("Value error, ").splitlines()[0]
         raise ConfigError(f'--cron "{cron}": {reason}; write e.g. "0 3 * * 1"') from error
     assert isinstance(deployment, RunnerDeployment)  # a coroutine only inside an event loop
     return deployment

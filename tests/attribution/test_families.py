@@ -79,7 +79,8 @@ def timm_net(name: str) -> tuple[nn.Module, Tensor]:
 
 def marked(names: Iterator[tuple[str, bool]]) -> list[object]:
     return [
-        pytest.param(name, id=name, marks=() if fast else pytest.mark.slow) for name, fast in names
+        pytest.param(name, id=name, marks=() if fast else pytest.mark.exhaustive)
+        for name, fast in names
     ]
 
 

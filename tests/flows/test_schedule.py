@@ -73,6 +73,7 @@ def test_wrong_cron_expression_is_named(tmp_path: Path, cuecheck: Command) -> No
     done = cuecheck("schedule", "audit.yaml", "--cron", "every monday", cwd=tmp_path)
     assert done.returncode == 2
     assert 'error: --cron "every monday"' in done.stderr
+    assert "https" not in done.stderr
 
 
 def _finished(folder: Path) -> bool:

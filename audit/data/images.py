@@ -27,7 +27,8 @@ Pixels = npt.NDArray[np.uint8]
 Codes = npt.NDArray[np.integer[Any] | np.bool_]
 
 # Named one by one: Pillow also opens formats that start other programs or hold no pixels.
-FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000", "MPO")
+# JPEG opens MPO too, which has no opener of its own: naming it would hide that a file is none.
+FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "TIFF", "BMP", "GIF", "PPM", "JPEG2000")
 EXACT_FORMATS = ("PNG", "TIFF", "BMP", "GIF", "PPM")  # masks: a lossy format alters the codes
 
 _ORIENTATION = 0x0112  # EXIF

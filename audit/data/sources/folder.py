@@ -14,7 +14,11 @@ from audit.data.images import FORMATS
 from audit.data.sources.base import Manifest, Progress, data_root, source
 from audit.errors import DataError
 
-SUFFIXES = {suffix for suffix, kind in Image.registered_extensions().items() if kind in FORMATS}
+SUFFIXES = {
+    suffix
+    for suffix, kind in Image.registered_extensions().items()
+    if kind in (*FORMATS, "MPO")  # which JPEG opens
+}
 MASKS = "masks"  # <root>/masks/ mirrors the pictures, in PNG, if it is there
 
 

@@ -23,8 +23,8 @@ def sufficiency(inputs: Inputs) -> list[Row]:
 
     The effect is the rate of :func:`~audit.evidence.exchange.exchange` minus 1/K: zero for a model
     that reads the core alone, 1 - 1/K for one that reads the rest alone, in between for one that
-    reads both. All K classes must have been predicted; else the effect is NaN and the clusters are
-    0. The clusters are those of the class with the fewest, the one that limits the mean. p is the
+    reads both. All K classes must have been predicted, each in two clusters at least; else the
+    effect is NaN and the clusters are 0. The clusters are those of the class with the fewest, the one that limits the mean. p is the
     cluster sign-flip p of the excess, of all samples (subgroups are for reading).
     """
     tested = inputs.interventions[inputs.interventions["test"] == "sufficiency"]
@@ -53,6 +53,8 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
     predicted = pd.Categorical(inputs.prediction[used], categories=inputs.classes).codes
     rng = generator(config.seed, MEASURE, region, act)
     found = exchange(before, after, clusters, rng)
+    known = bool(np.isfinite(before).all() and np.isfinite(after).all())
+    smallest = min(distinct(clusters[predicted == i]) for i in range(k))
     interval, p = Interval(), np.nan
     if found is not None:
         rate = keep_rate(found, clusters, config.statistics.confidence)
@@ -69,7 +71,7 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
         act=act,
         required=cell.whole,
         n=int(used.sum()),
-        clusters=min(distinct(clusters[predicted == i]) for i in range(k)),
+        clusters=0 if found is None and known else smallest,
         excluded=int((cell.inside & ~used).sum()),
         p=p,
         interval=interval,

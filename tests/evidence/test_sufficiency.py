@@ -97,6 +97,18 @@ def test_a_class_never_predicted_leaves_nothing_to_estimate() -> None:
     assert np.isnan([cell["effect"], cell["p"], cell["upper_limit"]]).all()
 
 
+def test_one_cluster_a_class_leaves_nothing_to_exchange() -> None:
+    samples = planted.samples(40).assign(prediction=["doctor", "nurse"] * 20)
+    samples["cluster_id"] = samples["prediction"].astype(str)
+    cell = row(
+        found(samples, planted.sufficiency(samples, "rest", rest=0.9)),
+        region="rest",
+        act="keep:blur",
+    )
+    assert (cell["n"], cell["clusters"]) == (40, 0)
+    assert np.isnan([cell["effect"], cell["p"]]).all()
+
+
 def test_samples_without_a_trial_are_excluded_and_a_missing_fill_is_a_row() -> None:
     samples = planted.samples(80)
     trials = planted.sufficiency(samples, "rest", rest=0.9)

@@ -234,6 +234,8 @@ from audit.config_file import load_config
 from audit.runs.folder import start_or_resume
 from flows.audit import audit_flow
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored below a background job
+
 def measure(run, index):
     threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
     for _ in range(20):

@@ -30,6 +30,8 @@ def test_scheduled_run_fires(tmp_path: Path, environment: Mapping[str, str]) -> 
             env={**environment, "CUECHECK_CACHE": str(tmp_path / "cache")},
             stdout=output,
             stderr=output,
+            # Below a background job of a shell it would be ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
     try:
         deadline = time.monotonic() + PATIENCE

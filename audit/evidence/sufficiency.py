@@ -24,8 +24,9 @@ def sufficiency(inputs: Inputs) -> list[Row]:
     The effect is the rate of :func:`~audit.evidence.exchange.exchange` minus 1/K: zero for a model
     that reads the core alone, 1 - 1/K for one that reads the rest alone, in between for one that
     reads both. All K classes must have been predicted, each in two clusters at least; else the
-    effect is NaN and the clusters are 0. The clusters are those of the class with the fewest, the one that limits the mean. p is the
-    cluster sign-flip p of the excess, of all samples (subgroups are for reading).
+    effect is NaN and the clusters are 0. The clusters are those of the class with the fewest, the
+    one that limits the mean. p is the cluster sign-flip p of the excess, of all samples (subgroups
+    are for reading).
     """
     tested = inputs.interventions[inputs.interventions["test"] == "sufficiency"]
     rows = []

@@ -31,7 +31,7 @@ def test_scheduled_run_fires(tmp_path: Path, environment: Mapping[str, str]) -> 
             stdout=output,
             stderr=output,
             # Below a background job of a shell it would be ignored.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
         )
     try:
         deadline = time.monotonic() + PATIENCE

@@ -147,6 +147,8 @@ def _unusable(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision | Non
         if len(unfinished):
             why = say.unfinished(list(unfinished["act"]))
             return Decision("ERROR", _act(unfinished.iloc[0]), why)
+    if smallest.n == smallest.excluded == 0 and claim.test == "removal":
+        return Decision("INCONCLUSIVE", smallest, say.never())
     if smallest.clusters < minimum:
         return Decision("INCONCLUSIVE", smallest, say.small(smallest, minimum), float(minimum))
     return None

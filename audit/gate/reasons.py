@@ -83,6 +83,14 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
             f"{what}{least} ({act.act}; {act.excluded:,} samples left out), {minimum:,} are needed"
         )
 
+    def never(self) -> str:
+        """Nothing to test, which more pictures may not change."""
+        return _sentence(
+            f"cannot tell whether {self.predictions} rest on {self.region}: no picture that shows "
+            f"it was predicted so; if the class was hardly predicted at all, train longer or check "
+            f"weights, input and the order of the classes"
+        )
+
     def selected(self, act: Act) -> str:
         """Ruled out, but only where it could be tested."""
         return _sentence(

@@ -66,6 +66,8 @@ def check_record(run: Run, besides: str | None = None) -> None:
     RunError
         Naming the first file that is missing or altered.
     """
+    if not run.folder.is_dir():
+        raise RunError(f"{run.folder}: no such run folder")
     if not run.finished:
         raise RunError(f"{run.folder}: not a finished run (record.json is missing); run it again")
     recorded = _recorded(run)

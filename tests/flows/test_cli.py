@@ -125,7 +125,7 @@ def _without(name: str) -> Callable[[Path], None]:
         (lambda run: (run / "model" / "card.json").write_text("{}"), "altered"),
         (lambda run: (run / "record.json").write_text("{"), "not readable as JSON"),
         (lambda run: (run / "record.json").write_text("[]"), "must be a JSON object"),
-        (shutil.rmtree, "not a finished run"),
+        (shutil.rmtree, "no such run folder"),
     ],
 )
 def test_gate_fails_closed(

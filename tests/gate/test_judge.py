@@ -224,6 +224,12 @@ def test_open_findings_say_what_would_decide() -> None:
     assert judged(*acts()).clusters_needed is None
 
 
+def test_a_class_that_is_never_predicted_does_not_ask_for_more_pictures() -> None:
+    finding = judged(*acts(NOT_DONE | {"excluded": 0}))
+    assert (finding.status, finding.clusters_needed) == ("INCONCLUSIVE", None)
+    assert "no picture that shows it was predicted so" in finding.reason
+
+
 def test_no_number_decides_acts_that_differ_for_good() -> None:
     # one fill clearly below 5 %, the others far above 10 %
     finding = judged(*acts(mean=CLEAR | {"p": 0.0002, "p_adjusted": 0.002}, swap=OPEN))

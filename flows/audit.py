@@ -11,10 +11,12 @@ from flows import settings
 
 settings.apply()
 
+from httpx import TransportError
 from prefect import flow, task  # reads its settings when imported
 from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import FlowRun, State
+from prefect.exceptions import PrefectException
 from prefect.states import Completed, Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 
@@ -32,6 +34,9 @@ GATE_STATES = {
     "INCONCLUSIVE": "GateInconclusive",
     "ERROR": "GateError",
 }
+
+#: What Prefect raises where its API is out of reach; RuntimeError is that of its own server.
+PREFECT_ERRORS = (PrefectException, RuntimeError, TransportError)
 
 
 @task(name="check data", cache_policy=NO_CACHE)

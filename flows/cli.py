@@ -219,11 +219,11 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path
 
 
 def _through_prefect(audit: Audit, started: Any) -> None:
-    from flows.audit import GATE_STATES, audit_flow
+    from flows.audit import GATE_STATES, PREFECT_ERRORS, audit_flow
 
     try:
         state = audit_flow(audit, str(started.folder), return_state=True)
-    except Exception as error:  # Prefect's own; the audit's are in the state
+    except PREFECT_ERRORS as error:  # the audit's own are in the state
         raise RunError(
             f"Prefect cannot be reached ({error}); check PREFECT_API_URL, or use --no-prefect"
         ) from error

@@ -370,6 +370,11 @@ class Execution(Section):
     """Device and batches."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        description="of the model up to the explained layer, not of training; auto: bfloat16 where "
+        "the device is made for it",
+    )
     batch_size: int = Field(64, ge=1)
     workers: int = Field(2, ge=1, description="decoding threads")
     shard_size: int = Field(256, ge=1, description="samples in a shard, the unit of resumption")

@@ -21,6 +21,7 @@ from audit.interventions.trials import REMOVAL, SUFFICIENCY, placebos, seeds_of
 from audit.models.classifier import Classifier
 from audit.models.devices import choose_device
 from audit.models.load import load_classifier
+from audit.models.precision import set_precision
 from audit.runs.folder import Run
 from audit.tables import OK, SAMPLES, UNKNOWN, attribute_column, read_table
 
@@ -53,6 +54,8 @@ class Context:
         For the swap; None where the configuration names none.
     guided
         Whether Guided Grad-CAM is computed too.
+    precision
+        In which the model computes up to the layer.
     """
 
     config: Audit
@@ -63,6 +66,7 @@ class Context:
     tests: dict[str, str] = field(default_factory=dict)
     donors: Donors | None = None
     guided: bool = False
+    precision: str = "float32"
 
     @property
     def audited(self) -> Positions:
@@ -149,8 +153,15 @@ def load_context(config: Audit, run: Run) -> Context:
         config.model, dataset.classes, choose_device(config), weights=trained
     )
     layer = choose_layer(config, classifier)
-    donors = donors_of(config, dataset, samples)
-    return Context(config, dataset, samples, classifier, layer, donors=donors)
+    return Context(
+        config,
+        dataset,
+        samples,
+        classifier,
+        layer,
+        donors=donors_of(config, dataset, samples),
+        precision=choose_precision(config, classifier, layer),
+    )
 
 
 def donors_of(config: Audit, dataset: Dataset, samples: pd.DataFrame) -> Donors | None:
@@ -183,6 +194,12 @@ def choose_layer(config: Audit, classifier: Classifier) -> str:
             f"its last ones are {', '.join(names[-5:])}"
         )
     return config.explain.layer
+
+
+def choose_precision(config: Audit, classifier: Classifier, layer: str) -> str:
+    """The precision of the model up to the layer, which it computes in from now on."""
+    wanted = config.execution.precision
+    return set_precision(classifier.module, layer, wanted, _probe(classifier))
 
 
 def why_this_layer(config: Audit, classifier: Classifier) -> str:

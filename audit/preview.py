@@ -13,6 +13,7 @@ from audit.config import Audit, Boxes, Landmarks
 from audit.context import (
     Context,
     choose_layer,
+    choose_precision,
     choose_tests,
     donors_of,
     usable,
@@ -61,8 +62,10 @@ def preview(config: Audit) -> Preview:
     if (samples["status"] == QUARANTINED).all():
         quarantine_limit(samples, 0)
     classifier = _classifier(config, dataset.classes)
-    context = Context(config, few, samples, classifier, choose_layer(config, classifier))
+    layer = choose_layer(config, classifier)
     refusal = why_not_guided(config, classifier)
+    precision = choose_precision(config, classifier, layer)
+    context = Context(config, few, samples, classifier, layer, precision=precision)
     context = replace(
         context,
         tests=choose_tests(context),

@@ -122,7 +122,7 @@ def plan(run: Run) -> None:
         mode="json",
         exclude={"name", "description", "output", "statistics", "policy"},
     )
-    surroundings = environment(context.classifier.device)
+    surroundings = environment(context.classifier.device, context.precision)
     state = _state(inputs, surroundings)
     digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():

@@ -83,7 +83,7 @@ def rectifiers(score: Tensor, image: Tensor) -> list[Node]:
     """
     live = nodes_between(score, image)
     nodes = live.difference(final_probabilities(score))
-    found = [node for node in nodes if _is_rectifier(node)]
+    found = [node for node in nodes if is_rectifier(node)]
     refusals = {_refusal(node, live) for node in nodes.difference(found)}
     refused = sorted(refusal for refusal in refusals if refusal)
     if refused or not found:
@@ -94,7 +94,8 @@ def rectifiers(score: Tensor, image: Tensor) -> list[Node]:
     return found
 
 
-def _is_rectifier(node: Node) -> bool:
+def is_rectifier(node: Node) -> bool:
+    """Whether a node is that of a ReLU, ReLU6 or clamp from 0."""
     name = node.name()
     if name not in _RECTIFIERS:
         return False

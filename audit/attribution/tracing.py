@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import CheckpointError
 
+from audit.attribution.excitation import Excitations, contrastive
 from audit.attribution.graph import depends, is_linear, refuse_checkpoints
 from audit.attribution.grids import Grid, infer_grid
 from audit.attribution.layers import layer_named
@@ -27,7 +28,7 @@ _OFF_PATH = (
     "gradients"
 )
 
-LAYER = frozenset({"activations", "gradients", "linear_head"})
+LAYER = frozenset({"activations", "gradients", "linear_head", "excitation"})
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,9 @@ class Trace:
         dY/dA of K scores, ``[B, K, C, h, w]``.
     linear_head
         Whether nothing but a mean over the grid and linear layers lies between A and the scores.
+    excitation
+        Contrastive winning probabilities of A for K scores, ``[B, K, C, h, w]``. They take the
+        place of gradients: ask for nothing else beside them.
     gradient, guided, deconvolved
         Gradients of the scores in the image, ``[B, K, C, H, W]``: plain, and by the rules for
         ReLUs of guided backpropagation and of deconvolution (:data:`RULES`).
@@ -55,6 +59,7 @@ class Trace:
     activations: Tensor | None = None
     gradients: Tensor | None = None
     linear_head: bool | None = None
+    excitation: Tensor | None = None
     gradient: Tensor | None = None
     guided: Tensor | None = None
     deconvolved: Tensor | None = None
@@ -99,7 +104,8 @@ def trace(
     check_images(images)
     rules = [rule for rule in RULES if rule in needs]
     tapped = layer if LAYER.intersection(needs) else None
-    passes = partial(_passes, model, images, question, tapped, rules)
+    excite = "excitation" in needs
+    passes = partial(_passes, model, images, question, tapped, rules, excite=excite)
     with undisturbed(model):
         if not rules:
             # A checkpoint recomputed while going back does not see where the graph was cut.
@@ -120,12 +126,13 @@ def _passes(
     layer: str | None,
     rules: Sequence[str],
     *,
+    excite: bool,
     cut: bool,
 ) -> Trace:
     """One forward pass and those back, with the graph cut at the layer or from the image on."""
     picture = images.detach().clone().requires_grad_(not cut)
     tap = _Tap(model, layer, cut=cut) if layer is not None else None
-    with tap or nullcontext():
+    with tap or nullcontext(), Excitations() if excite else nullcontext():
         scores = question.scores(model(picture.clone()), len(images))
     if tap is not None:
         tap.check(scores)
@@ -137,7 +144,8 @@ def _passes(
         directions = question.directions(scores)
         found: dict[str, Any] = {}
         if tap is not None:
-            found = _in_layer(tap, scores, directions, images, keep=bool(rules))
+            look = _excitation_in_layer if excite else _in_layer
+            found = look(tap, scores, directions, images, keep=bool(rules))
         for rule in rules:
             keep = rule != rules[-1]
             with RULES[rule](scores, picture):
@@ -150,14 +158,29 @@ def _in_layer(
     tap: _Tap, scores: Tensor, directions: Tensor, images: Tensor, *, keep: bool
 ) -> dict[str, Any]:
     """Activations and gradients on the grid of the layer, and whether its head is linear."""
-    grid = tap.grid(scores, (images.shape[-2], images.shape[-1]))
+    grid = tap.grid((images.shape[-2], images.shape[-1]))
     linear = is_linear(scores, tap.output)
-    by_score = _head_gradients(scores, tap, directions, keep=keep)
+    tokens = grid.layout == "tokens"
+    gradients_of = _one_by_one if tokens else _together  # on a ViT's block 2.2 x against 3 x F
+    by_score = gradients_of(scores, tap.output, directions, tap.where, keep=keep or tokens)
+    gradients = grid(by_score)
+    if tokens and not gradients.any():
+        tap.check_patches(scores, grid)
     return {
         "activations": settled(grid(tap.output)),
-        "gradients": settled(grid(by_score)).transpose(0, 1),
+        "gradients": settled(gradients).transpose(0, 1),
         "linear_head": linear,
     }
+
+
+def _excitation_in_layer(
+    tap: _Tap, scores: Tensor, directions: Tensor, images: Tensor, *, keep: bool
+) -> dict[str, Any]:
+    """Contrastive winning probabilities on the grid of the layer."""
+    grid = tap.grid((images.shape[-2], images.shape[-1]))
+    with contrastive(scores, tap.output):
+        won = _one_by_one(scores, tap.output, directions, tap.where, keep=keep)
+    return {"excitation": settled(grid(won)).transpose(0, 1)}
 
 
 class _Tap:
@@ -225,8 +248,8 @@ class _Tap:
         if not (logits.requires_grad and self.output.requires_grad):
             raise ModelError(_OFF_PATH.format(self.where))
 
-    def grid(self, logits: Tensor, size: tuple[int, int]) -> Grid:
-        """The grid of the output, on which the logits depend.
+    def grid(self, size: tuple[int, int]) -> Grid:
+        """The grid of the output.
 
         Raises
         ------
@@ -247,25 +270,35 @@ class _Tap:
                 f"{self.where} gives {shape}: wanted a spatial output, [B, C, h, w], "
                 "[B, h, w, C] or [B, tokens, C]"
             )
-        if grid.layout == "tokens":
-            matters = depends(logits, self.output)
-            if matters is None or not grid(matters).any():
-                raise ModelError(
-                    f"the score does not depend on the patch tokens of {self.where}, only "
-                    "on those before them; choose an earlier layer (find_layer names one)"
-                )
         return grid
 
+    def check_patches(self, logits: Tensor, grid: Grid) -> None:
+        """Refuse a layer on whose patches the score does not depend, only on tokens before them.
 
-def _head_gradients(logits: Tensor, tap: _Tap, seeds: Tensor, *, keep: bool) -> Tensor:
-    """Gradients of K scores in the tap's output, ``[K, *output.shape]``.
+        It costs a backward pass: only to be asked where all gradients are 0.
 
-    All K in one batched product, or one by one where the head has no batched form.
+        Raises
+        ------
+        ModelError
+            In that case.
+        """
+        matters = depends(logits, self.output)
+        if matters is None or not grid(matters).any():
+            raise ModelError(
+                f"the score does not depend on the patch tokens of {self.where}, only "
+                "on those before them; choose an earlier layer (find_layer names one)"
+            )
+
+
+def _together(logits: Tensor, tensor: Tensor, seeds: Tensor, where: str, *, keep: bool) -> Tensor:
+    """Gradients of K scores, ``[K, *tensor.shape]``, in one backward pass of K times the size.
+
+    One by one where the head has no batched form.
     """
     if len(seeds) > 1:
         with suppress(RuntimeError):
-            return _gradient(logits, tap.output, seeds, tap.where, keep=True, batched=True)
-    return _one_by_one(logits, tap.output, seeds, tap.where, keep=keep)
+            return _gradient(logits, tensor, seeds, where, keep=True, batched=True)
+    return _one_by_one(logits, tensor, seeds, where, keep=keep)
 
 
 def _one_by_one(logits: Tensor, tensor: Tensor, seeds: Tensor, where: str, *, keep: bool) -> Tensor:

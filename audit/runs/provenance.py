@@ -18,8 +18,8 @@ from audit.runs.files import digest_of, file_digest
 _LIBRARIES = ("torch", "torchvision", "numpy", "pandas", "pyarrow", "scipy", "scikit-learn")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Versions and device."""
+def environment(device: torch.device, precision: str) -> dict[str, Any]:
+    """Versions, device and the precision of the model up to the explained layer."""
     return {
         "cuecheck": audit.__version__,
         "git_commit": git_commit(),
@@ -27,7 +27,7 @@ def environment(device: torch.device) -> dict[str, Any]:
         "platform": platform.platform(),
         "libraries": {name: metadata.version(name) for name in _LIBRARIES},
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else "cpu",
-        "precision": "float32",
+        "precision": precision,
         "threads": torch.get_num_threads(),
     }
 

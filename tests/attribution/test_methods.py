@@ -65,6 +65,92 @@ def test_cam_refuses_a_relu_between_the_layer_and_the_pool() -> None:
         run(nets.ready(nets.Net(nets.Gap())), "cam")
 
 
+def conv_head() -> nn.Module:
+    layers = [nn.Conv2d(8, 6, 2, padding=1), nn.ReLU6(), nn.AvgPool2d(2), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(24, nets.CLASSES))
+
+
+def unrolled(model: nn.Module, image: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Units and dense weights of every linear step after the features, by Jacobians."""
+    units = model.after(oracle.activations_of(model, "features", image)).detach()
+    if isinstance(model.head, nets.Gap):
+        steps: list[Callable[[Tensor], Tensor]] = [lambda x: x.mean((2, 3)), model.head.fc]
+    else:
+        steps = list(model.head)
+    found = []
+    for step in steps:
+        after = step(units).detach()
+        if not isinstance(step, (nn.ReLU, nn.ReLU6, nn.Flatten, nn.Dropout)):
+            matrix = torch.func.jacrev(step)(units).reshape(after.numel(), units.numel())
+            found.append((units.flatten(), matrix.detach()))
+        units = after
+    return found
+
+
+@pytest.mark.parametrize("head", [nets.Gap, nets.mlp_head, conv_head])
+def test_c_mwp_is_its_equations(head: Callable[[], nn.Module]) -> None:
+    model = nets.ready(nets.Net(head()))
+    images = nets.pictures(dtype=torch.float64)
+    found = run(model, "c-mwp")
+    for image, target, one in zip(images, TARGETS, found, strict=True):
+        won = oracle.contrastive_winning(unrolled(model, image[None]), target)
+        assert_close(one, won.reshape(8, 4, 4).sum(0), **EXACT)
+    assert found.abs().sum() > 0.1
+
+
+def test_c_mwp_of_a_saturated_relu6_still_passes() -> None:
+    model = nets.ready(nets.Net(conv_head()))
+    images = 200 * nets.pictures(dtype=torch.float64)
+    found = run(model, "c-mwp", images=images)
+    won = oracle.contrastive_winning(unrolled(model, images[:1]), TARGETS[0])
+    assert (oracle.activations_of(model, "head.1", images) == 6).any()
+    assert_close(found[0], won.reshape(8, 4, 4).sum(0), **EXACT)
+
+
+def test_c_mwp_of_the_other_side_of_a_single_logit_is_its_negative() -> None:
+    model = nets.ready(nets.Net(nets.Gap(classes=1)))
+    found = run(model, "c-mwp", targets=torch.tensor([[0, 1]] * 3))
+    assert_close(found[:, 0], -found[:, 1], **EXACT)
+
+
+def test_c_mwp_of_a_difference_of_logits_is_the_difference() -> None:
+    model = nets.ready(nets.Net(nets.mlp_head()))
+    both = run(model, "c-mwp", targets=torch.tensor([[3, 1]] * 3))
+    found = run(model, "c-mwp", targets=lambda y: y[:, 3] - y[:, 1])
+    assert_close(found, both[:, 0] - both[:, 1], **EXACT)
+
+
+def test_c_mwp_adds_up_to_nothing() -> None:
+    """Class and dual both win 1, so where all of it reaches the layer their difference is 0."""
+    model = nets.ready(nets.Net(nets.Gap()))
+    assert_close(run(model, "c-mwp").sum((1, 2)), torch.zeros(3, dtype=torch.float64), **EXACT)
+
+
+class Residual(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x + x.relu()
+
+
+C_MWP_REFUSED = {
+    "LayerNorm": (nets.norm_head, "NativeLayerNorm"),
+    "Tanh": (nets.smooth_head, "Tanh"),
+    "skip": (lambda: nn.Sequential(Residual(), nets.Gap()), "Add"),
+    "no weights": (lambda: nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten()), "no such layer"),
+}
+
+
+@pytest.mark.parametrize("kind", C_MWP_REFUSED)
+def test_c_mwp_is_refused_by_name(kind: str) -> None:
+    head, name = C_MWP_REFUSED[kind]
+    with pytest.raises(ModelError, match=f"c-mwp is defined for .*({name}).*use grad-cam"):
+        run(nets.ready(nets.Net(head())), "c-mwp")
+
+
+def test_c_mwp_below_activations_that_can_be_negative_is_refused() -> None:
+    with pytest.raises(ModelError, match="it holds activations below 0"):
+        run(nets.ready(nets.Net(nets.Gap(), after=nn.Identity())), "c-mwp")
+
+
 def test_gradient_is_the_gradient() -> None:
     model = nets.ready(nets.Net(nets.smooth_head(), activation=nn.SiLU))
     images = nets.pictures(dtype=torch.float64)

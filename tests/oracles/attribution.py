@@ -92,6 +92,31 @@ MAPS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
+def winning(units: Tensor, weights: Tensor, won: Tensor) -> Tensor:
+    """Equation 5 of arXiv 1608.00507, in loops: ``units`` [n], ``weights`` [m, n], ``won`` [m]."""
+    passed = torch.zeros_like(units)
+    for j, row in enumerate(weights):
+        excited = [float(a * w) if w > 0 else 0.0 for a, w in zip(units, row, strict=True)]
+        for i, part in enumerate(excited):
+            if sum(excited) > 0:
+                passed[i] += won[j] * part / sum(excited)
+    return passed
+
+
+def contrastive_winning(layers: list[tuple[Tensor, Tensor]], target: int) -> Tensor:
+    """Probabilities of the lowest units, less the dual's.
+
+    ``layers`` are the units and the weight matrix above them, from the lowest to the last.
+    """
+    *lower, (units, weights) = layers
+    won = torch.zeros(len(weights), dtype=units.dtype)
+    won[target] = 1
+    won = winning(units, weights, won) - winning(units, -weights, won)
+    for units, weights in reversed(lower):
+        won = winning(units, weights, won)
+    return won
+
+
 class GuidedReLU(torch.autograd.Function):
     """``relu``, and backwards ``R * [R > 0] * [low < x < high]``."""
 

@@ -1,6 +1,7 @@
 """Attribution methods: one file each, registered by name when imported here."""
 
 from audit.attribution.methods.cam import cam
+from audit.attribution.methods.contrastive_mwp import contrastive_mwp
 from audit.attribution.methods.counterfactual import counterfactual
 from audit.attribution.methods.deconvolution import deconvolution
 from audit.attribution.methods.deconvolution_grad_cam import deconvolution_grad_cam
@@ -17,6 +18,7 @@ __all__ = [
     "METHODS",
     "Method",
     "cam",
+    "contrastive_mwp",
     "counterfactual",
     "deconvolution",
     "deconvolution_grad_cam",

@@ -126,7 +126,8 @@ def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) ->
             f"{name} ({config.regions.role(name, dataset.classes[0])})"
             for name in config.regions.names
         ),
-        "model": f"{config.model.architecture}, {origin}, input {height}x{width}",
+        "model": f"{config.model.architecture}, {origin}, input {height}x{width}, "
+        f"{context.precision} up to the layer",
         "layer": why_this_layer(config, context.classifier),
         "tests": ", ".join(f"{region} by {test}" for region, test in context.tests.items())
         or "none",

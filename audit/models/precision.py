@@ -57,7 +57,9 @@ def computes_bfloat16_fast(device: torch.device) -> bool:
     """Whether a device has instructions for products of bfloat16: CUDA 8.0, AVX512-BF16, AMX."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
-    capabilities = getattr(torch.cpu, "get_capabilities", dict)()  # older versions have none
+    capabilities: dict[str, bool] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older versions have none
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 

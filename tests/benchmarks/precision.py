@@ -37,7 +37,7 @@ def compared(exact: Run, reduced: Run) -> list[str]:
     key = ["sample_id", "region"]
     shares = [_shares(run).set_index(key)["share"] for run in (exact, reduced)]
     apart = (shares[0] - shares[1]).abs().dropna()
-    effects = [read_table(run.table("evidence"), EVIDENCE)["effect"] for run in (exact, reduced)]
+    effects = [_required_effects(run) for run in (exact, reduced)]
     moved = (effects[0] - effects[1]).abs().max()
     return [" / ".join(verdicts), f"{apart.mean():.5f}", f"{apart.max():.3f}", f"{moved:.4f}"]
 
@@ -47,6 +47,13 @@ def _shares(run: Run) -> pd.DataFrame:
     return read_table(
         run.table("attention"), ATTENTION, columns, {"method": "grad-cam", "explained": "true"}
     )
+
+
+def _required_effects(run: Run) -> pd.Series[float]:
+    """Effects that the verdict rests on, by what they are of."""
+    evidence = read_table(run.table("evidence"), EVIDENCE)
+    key = ["measure", "region", "target_class", "attribute", "subgroup", "act"]
+    return evidence[evidence["required"]].set_index(key)["effect"]
 
 
 def main() -> None:
@@ -59,7 +66,7 @@ def main() -> None:
         "verdicts",
         "share: mean difference",
         "largest",
-        "effect: largest difference",
+        "required effects: largest difference",
     ):
         table.add_column(column)
     for config in parser.parse_args().configs:

@@ -54,7 +54,7 @@ class Excitations(TorchFunctionMode):
         units, exciting, inhibiting = found
         with torch.no_grad():
             output = func(*args, **kwargs)
-        return _Excitation.apply(units, output, exciting, inhibiting)
+        return _Excitation.apply(units, [output], exciting, inhibiting)
 
 
 Found = tuple[Tensor, Product, Product | None]
@@ -91,11 +91,11 @@ class _Excitation(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: Any, units: Tensor, output: Tensor, exciting: Product, inhibiting: Product | None
+        ctx: Any, units: Tensor, output: list[Tensor], exciting: Product, inhibiting: Product | None
     ) -> Tensor:
         ctx.save_for_backward(units)
         ctx.exciting, ctx.inhibiting, ctx.contrasts = exciting, inhibiting, False
-        return output.view_as(output)
+        return output[0]  # boxed, since a view of an argument could not be written to in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None, None]:
@@ -150,6 +150,9 @@ def contrastive(score: Tensor, leaf: Tensor) -> Iterator[None]:
         for node in live.difference(known)
         if operation(node) not in (_MOVES | _SUMS if node in above else _MOVES)
     }
+    nested = any(last_node in nodes_behind(node)[1:] for node in last for last_node in last)
+    if nested:
+        raise ModelError(_REMEDY.format("its last layers with weights follow each other"))
     if odd or not last:
         raise ModelError(
             _REMEDY.format(f"it holds {', '.join(sorted(odd))}" if odd else "it has no such layer")

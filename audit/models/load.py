@@ -55,19 +55,29 @@ def load_classifier(
     path = weights or model.checkpoint
     if path is not None:
         load_weights(module, read_weights(path), path)
-    module = channels_last(module.to(device).eval().requires_grad_(False))
+    module = module.to(device).eval().requires_grad_(False)
     check_output(module, model, names, device)
+    channels_last(module, torch.zeros(1, 3, *model.input.size, device=device))
     return Classifier(module, list(classes), outputs, model.input, device)
 
 
-def channels_last(module: nn.Module) -> nn.Module:
+def channels_last(module: nn.Module, probe: Tensor) -> nn.Module:
     """The model with its filters stored channels last, in which convolutions are faster.
 
-    Measured on a CPU: ResNet-50 1.4 times, VGG-16 1.3 times, EfficientNet-B0 1.1 times.
+    Measured on a CPU: ResNet-50 1.4 times, VGG-16 1.3 times, EfficientNet-B0 1.1 times. A model
+    that fails so on the probe, as one that calls ``view`` on a convolution's output, is left as
+    it was.
     """
-    for parameter in module.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    layers = [layer.weight for layer in module.modules() if isinstance(layer, nn.Conv2d)]
+    filters = [weight for weight in layers if isinstance(weight, nn.Parameter)]
+    for weight in filters:
+        weight.data = weight.data.contiguous(memory_format=torch.channels_last)
+    try:
+        with torch.no_grad():
+            module(probe.clone())
+    except Exception:  # the user's code may raise anything
+        for weight in filters:
+            weight.data = weight.data.contiguous()
     return module
 
 

@@ -41,13 +41,14 @@ def set_precision(module: nn.Module, layer: str, wanted: str, probe: Tensor) -> 
     try:
         with torch.no_grad():
             module(probe.clone())
-    except RuntimeError as error:
+    except Exception as error:  # the user's code may raise anything
         for hook in hooks:
             hook.remove()
         if wanted == "bfloat16":
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise ModelError(
                 "execution.precision: the model cannot compute in bfloat16 up to layer "
-                f"'{layer}' ({str(error).splitlines()[0]}); use float32"
+                f"'{layer}' ({reason}); use float32"
             ) from error
         return "float32"
     return "bfloat16"
@@ -68,8 +69,8 @@ def reduce_to_bfloat16(
 ) -> list[torch.utils.hooks.RemovableHandle]:
     """From now on a model computes products in bfloat16 up to a layer, and in float32 from there.
 
-    The activations of the layer and all that follows are float32, so logits, margins and the
-    head's gradients keep their bits; what rounds the trunk averages out over the grid.
+    The layer's activations are rounded, what follows is computed from them in float32: a margin
+    is not a difference of two rounded logits, and what rounds the trunk averages out over the grid.
 
     Returns
     -------

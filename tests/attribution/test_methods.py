@@ -98,6 +98,33 @@ def test_c_mwp_is_its_equations(head: Callable[[], nn.Module]) -> None:
     assert found.abs().sum() > 0.1
 
 
+def test_c_mwp_of_relus_in_place_is_the_same() -> None:
+    found = []
+    for inplace in (False, True):
+        head = nn.Sequential(
+            nn.Flatten(), nn.Linear(128, 32), nn.ReLU(inplace), nn.Linear(32, nets.CLASSES)
+        )
+        found.append(run(nets.ready(nets.Net(head)), "c-mwp"))
+    assert_close(*found, **EXACT)
+
+
+class Chained(nn.Module):
+    """Logits of one layer and of another above it, added."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.low, self.high = nets.Gap(), nn.Linear(nets.CLASSES, nets.CLASSES)
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.low(x)
+        return low + self.high(low.relu())
+
+
+def test_c_mwp_of_last_layers_that_follow_each_other_is_refused() -> None:
+    with pytest.raises(ModelError, match="follow each other"):
+        run(nets.ready(nets.Net(Chained())), "c-mwp")
+
+
 def test_c_mwp_of_a_saturated_relu6_still_passes() -> None:
     model = nets.ready(nets.Net(conv_head()))
     images = 200 * nets.pictures(dtype=torch.float64)

@@ -47,7 +47,7 @@ CLASSES = 10
 def contestants(model: nn.Module, images: Tensor) -> dict[str, Act]:
     """What is compared, by name."""
     model.requires_grad_(False)
-    fast = channels_last(deepcopy(model))
+    fast = channels_last(deepcopy(model), images[:1])
     layer = find_layer(model, images[:1])
     targets = torch.arange(len(images), device=images.device)
     several = torch.arange(CLASSES, device=images.device).expand(len(images), -1)

@@ -46,7 +46,8 @@ def context_of(file: Path, overrides: dict[str, str]) -> Context:
     classes = dataset.classes
     torch.manual_seed(0)
     module = build(config.model.architecture, config.model.arguments, len(classes))
-    module = channels_last(module.to(device).eval().requires_grad_(False))
+    module = module.to(device).eval().requires_grad_(False)
+    channels_last(module, torch.zeros(1, 3, *config.model.input.size, device=device))
     outputs = list(range(len(classes)))
     classifier = Classifier(module, classes, outputs, config.model.input, device)
     layer = choose_layer(config, classifier)

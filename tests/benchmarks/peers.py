@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,7 +57,9 @@ def installed(model: nn.Module, layer: str, images: Tensor, guided: bool) -> lis
     peers = []
     for make in makers:
         with suppress(ImportError):
-            peers.append(make(model, layer, images.clone(), targets))  # some change its flags
+            peers.append(
+                make(deepcopy(model), layer, images.clone(), targets)
+            )  # some change its flags
     return peers
 
 

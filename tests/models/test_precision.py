@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from audit.attribution import attribute, explain
 from audit.errors import ModelError
 from audit.models import precision
+from audit.models.load import channels_last
 from audit.models.precision import set_precision
 from tests.attribution import nets
 
@@ -106,6 +107,40 @@ def test_a_model_that_cannot_is_float32_or_refused(monkeypatch: pytest.MonkeyPat
     net(nets.pictures())
     assert net.trunk.seen == torch.float32
     assert not torch.is_autocast_enabled("cpu")
+
+
+class Picky(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        assert self.conv(x).dtype == torch.float32
+        return super().forward(x)
+
+
+def test_a_model_that_raises_anything_is_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(precision, "computes_bfloat16_fast", lambda _: True)
+    net = nets.ready(Picky()).float()
+    assert reduced(net, wanted="auto") == "float32"
+    assert net(nets.pictures()).dtype == torch.float32
+    with pytest.raises(ModelError, match=r"AssertionError|assert"):
+        reduced(net)
+
+
+class Views(Net):
+    def forward(self, x: Tensor) -> Tensor:
+        grid = self.conv(x)
+        flat = grid.view(len(grid), -1)  # as many users write it
+        found: Tensor = self.gap(flat.view(grid.shape))
+        return found
+
+
+@pytest.mark.parametrize("kind", [Net, Views])
+def test_channels_last_changes_no_number_and_breaks_no_model(kind: type[Net]) -> None:
+    net: Any = nets.ready(kind())
+    images = nets.pictures(dtype=torch.float64)
+    before = net(images).detach()
+    channels_last(net, images[:1])
+    torch.testing.assert_close(net(images).detach(), before)
+    fast = net.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert fast == (kind is Net)
 
 
 def test_a_failure_ends_the_reduced_precision(net: Any) -> None:

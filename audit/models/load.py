@@ -75,7 +75,7 @@ def channels_last(module: nn.Module, probe: Tensor) -> nn.Module:
     try:
         with torch.no_grad():
             module(probe.clone())
-    except Exception:  # the user's code may raise anything
+    except Exception:  # it ran before, so it is the order that the user's code does not bear
         for weight in filters:
             weight.data = weight.data.contiguous()
     return module

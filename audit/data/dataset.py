@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -76,6 +77,15 @@ class Dataset:
             rows=self.rows.iloc[positions].reset_index(drop=True),
         )
 
+    @cached_property
+    def _reasons(self) -> npt.NDArray[np.object_]:
+        return self.samples["reason"].to_numpy(object)
+
+    @cached_property
+    def _columns(self) -> dict[str, npt.NDArray[np.object_]]:
+        # A row of a DataFrame costs as much as decoding a small picture.
+        return {str(name): self.rows[name].to_numpy(object) for name in self.rows}
+
     def load(self, index: int, *, with_masks: bool = True) -> Example:
         """Decode a sample: its picture and, unless told otherwise, its masks.
 
@@ -84,10 +94,10 @@ class Dataset:
         BadSample
             With the reason why it cannot be used.
         """
-        known = self.samples["reason"].iat[index]
+        known = self._reasons[index]
         if known:
             raise BadSample(known)
-        row = {str(column): text for column, text in self.rows.iloc[index].items()}
+        row = {column: texts[index] for column, texts in self._columns.items()}
         path = self.files.find(row[self.path_column], Kind.MISSING_IMAGE)
         picture, frame = read_picture(path, max_pixels=self.max_pixels)
         if not with_masks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from audit.data.reasons import Kind, bad
@@ -25,6 +26,10 @@ class Files:
     root: Path
     folder: Path
 
+    @cached_property
+    def _real_root(self) -> str:
+        return os.path.realpath(self.root)
+
     def find(self, path: str, missing: Kind) -> Path:
         """Path of an existing file.
 
@@ -38,7 +43,7 @@ class Files:
         if "\0" in path:
             raise bad(missing, "the path holds a null character")
         found = os.path.realpath(self.folder / path)
-        if not Path(found).is_relative_to(os.path.realpath(self.root)):
+        if os.path.commonpath([found, self._real_root]) != self._real_root:
             raise bad(Kind.OUTSIDE_ROOT, f"'{path}'")
         # Unlike Path.is_file, this one answers for names that are too long as well.
         if not os.path.isfile(found):  # noqa: PTH113

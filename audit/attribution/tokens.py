@@ -41,12 +41,14 @@ class Linear(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+        """Output ``[B, tokens, out]`` of an input ``[B, tokens, in]``."""
         # Not saved for backward: a checkpoint, which counts what is saved, must notice.
         ctx.weight, ctx.dtype = weight, input.dtype
         return F.linear(input, weight, bias)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
+        """Gradient in the input; None for the weights."""
         (grad,) = grads
         weight = ctx.weight.to(grad.dtype)
         needed = grad.ne(0).any(2).any(0)  # NaN is not 0

@@ -149,10 +149,13 @@ def init(
 
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another --out")
-    out.write_text(starting_config(folder, out.resolve().parent), encoding="utf-8")
-    screen.print(
-        f"{out}: written. Next: edit the roles of its regions, then `cuecheck validate {out}`"
-    )
+    start = starting_config(folder, out.resolve().parent)
+    out.write_text(start.text, encoding="utf-8")
+    screen.print(f"{out}: written. Next:", soft_wrap=True)
+    for place in start.open_places:
+        screen.print(_plain(f"- fill in  {place}"), soft_wrap=True)
+    screen.print("- say which regions there are, and their roles")
+    screen.print(f"- cuecheck validate {shlex.quote(str(out))}", soft_wrap=True)
 
 
 @app.command()
@@ -290,7 +293,7 @@ def _plain(text: str) -> Text:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.0f} %"
+    return "-" if value is None else f"{100 * value:+.0f} %".replace("-0 %", "0 %")
 
 
 def _moral(rebalanced: bool, verdict: str) -> str:

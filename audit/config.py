@@ -369,6 +369,9 @@ class Checks(Section):
     max_correlation: Fraction = Field(
         0.3, description="maps of the model and of random ones must be ruled out to agree more"
     )
+    max_alignment: Fraction = Field(
+        0.03, description="share of random models' maps on a region, beyond chance, let pass"
+    )
     epsilon: float = Field(
         4 / 255, gt=0, le=1, description="largest change of a pixel in 0..1 by the adversary"
     )

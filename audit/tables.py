@@ -172,7 +172,7 @@ SCORECARD = Table(
         Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
         Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
         Column("p", pa.float64(), "alignment of random models' maps, Holm-adjusted; else null"),
-        Column("threshold", pa.float64(), "limit of a gate, or what chance alone gives"),
+        Column("threshold", pa.float64(), "limit of a gate, or what a map without any merit gives"),
         Column("gates", pa.bool_(), "must pass before attention may flag; the rest informs"),
         Column("passed", pa.bool_(), "of a gate; null where undefined, and of what informs"),
         Column("meaning", pa.string(), "the row as a sentence"),

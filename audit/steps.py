@@ -15,7 +15,7 @@ from typing import Any
 
 import pandas as pd
 
-from audit.checks import examine_explainer
+from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest

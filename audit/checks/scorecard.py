@@ -1,4 +1,4 @@
-"""The explainer scorecard, all checks in one table, and what it says about trust.
+"""The explainer scorecard: all checks in one table.
 
 Randomisation is the gate, the other checks inform.
 """
@@ -29,20 +29,6 @@ CHECKS: dict[str, Callable[[Subject], list[Row]]] = {
     "localisation": informing.localisation_of_core,
     "robustness": informing.robustness,
 }
-
-
-def explainer_trusted(scorecard: pd.DataFrame) -> bool | None:
-    """Whether attention may flag: every gate passed.
-
-    Returns
-    -------
-    True or False; None where nothing was checked, or a gate could not be and none failed.
-    """
-    gates = scorecard.loc[scorecard["gates"].eq(True), "passed"]
-    passed = [None if pd.isna(value) else bool(value) for value in gates]
-    if not passed or False in passed:
-        return False if passed else None
-    return None if None in passed else True
 
 
 def examine_explainer(

@@ -87,9 +87,10 @@ def pointing(subject: Subject) -> list[Row]:
     credit = pointing_credit(subject.maps, core)
     plain = subject.has_core & np.isfinite(credit)
     top = subject.logits.topk(min(TOP, subject.logits.shape[1]), dim=1).indices
-    maps = subject.explain(subject.classifier.module, subject.pictures, top)
-    for _ in subject.slices():
-        pass
+    module = subject.classifier.module
+    maps = torch.cat(
+        [subject.explain(module, subject.pictures[own], top[own]) for own in subject.slices()]
+    )
     present = (top == subject.classes[:, None]).cpu().numpy()
     peaks = maps.clamp(min=0).amax((-2, -1)).cpu().double().numpy()
     credits = np.stack([pointing_credit(maps[:, k], core) for k in range(maps.shape[1])], 1)
@@ -104,11 +105,11 @@ def pointing(subject: Subject) -> list[Row]:
     never = (~present).mean(axis=1)
     rejecting = (
         "Part of the maps of the model's first classes that point at core, or are rejected where "
-        "the class is absent; the threshold is the part that rejecting all would score."
+        "the class is absent; the yardstick is the part that rejecting all would score."
     )
     return [
         _row(subject, credit, plain, "pointing", "hit rate",
-             "Part of the maps whose maximum lies on core; the threshold is core's part of the "
+             "Part of the maps whose maximum lies on core; the yardstick is core's part of the "
              "picture, which a random place would hit.", _mean(area, plain)),
         _row(subject, hits, shown, "pointing", "hit rate with reject option", rejecting,
              _mean(never, shown)),
@@ -116,24 +117,36 @@ def pointing(subject: Subject) -> list[Row]:
 
 
 def localisation_of_core(subject: Subject) -> list[Row]:
-    """Error of the box at 15 % of the maximum, and overlap of the marked area with core."""
-    parts, everything = [], []
+    """Error of the box at 15 % of the maximum, and overlap of the marked area with core.
+
+    Beside them what a map that marks everything gives, and core itself as a map: on a coarse grid
+    15 % of the maximum reaches far, and even that map's box may be too large.
+    """
+    found = []
     for own in subject.slices():
-        maps, core = subject.maps[own], subject.core[own]
-        parts.append(localisation(maps, core))
-        everything.append(localisation(torch.ones_like(maps), core))
-    errors, overlaps = (np.concatenate(part) for part in zip(*parts, strict=True))
-    whole = [np.concatenate(part) for part in zip(*everything, strict=True)]
-    used = np.isfinite(errors)
+        maps, core, exact = subject.maps[own], subject.core[own], subject.core_on_grid[own]
+        found.append([localisation(m, core) for m in (maps, torch.ones_like(maps), exact)])
+    # [map | everything | core] x [error | overlap] x samples
+    values = np.concatenate([np.array(part) for part in found], axis=2)
+    used = np.isfinite(values[0, 0])
+    means = {
+        "error": "Part of the pictures in which the box around the marked area and core's box "
+        "overlap by less than a half",
+        "overlap": "Intersection over union (0 to 1) of the marked area with core",
+    }
     return [
-        _row(subject, errors, used, "localisation", "error",
-             "Part of the pictures in which the box around the marked area and core's box overlap "
-             "by less than a half; the threshold is the error of marking everything.",
-             _mean(whole[0], used)),
-        _row(subject, overlaps, used, "localisation", "overlap",
-             "Intersection over union (0 to 1) of the marked area with core; the threshold is the "
-             "overlap of marking everything.", _mean(whole[1], used)),
-    ]  # fmt: skip
+        _row(
+            subject,
+            values[0, k],
+            used,
+            "localisation",
+            statistic,
+            f"{meaning}; the yardstick is that of marking everything; core itself, on this grid, "
+            f"would have {_mean(values[2, k], used):.2f}.",
+            _mean(values[1, k], used),
+        )
+        for k, (statistic, meaning) in enumerate(means.items())
+    ]
 
 
 def robustness(subject: Subject) -> list[Row]:

@@ -66,10 +66,8 @@ def pointing_with_reject(
 def best_threshold(credit: Floats, peaks: Floats, present: Mask) -> float:
     """The threshold with the most hits: a map whose maximum is below it is rejected.
 
-    Between two maxima, or below or above all of them; of equals the lowest. 0 if there are no maps.
+    Midway between two maxima, or below or above all of them; of equals the lowest.
     """
-    if peaks.size == 0:
-        return 0.0
     peak, credit, present = peaks.ravel(), credit.ravel(), present.ravel()
     order = np.argsort(peak, kind="stable")
     pointed = np.where(present, credit, 0.0)[order]
@@ -79,11 +77,11 @@ def best_threshold(credit: Floats, peaks: Floats, present: Mask) -> float:
         [np.cumsum(pointed[::-1])[::-1], [0.0]]
     )
     sorted_peak = peak[order]
-    apart = np.concatenate([[True], sorted_peak[1:] > sorted_peak[:-1], [True]])
-    best = int(np.argmax(np.where(apart, hits, -1.0)))
-    if best == peak.size:
-        return float("inf")
-    return float(sorted_peak[best])
+    thresholds = np.concatenate(
+        [[-np.inf], (sorted_peak[1:] + sorted_peak[:-1]) / 2, [np.inf] * (peak.size > 0)]
+    )
+    apart = np.concatenate([[True], sorted_peak[1:] > sorted_peak[:-1], [True] * (peak.size > 0)])
+    return float(thresholds[np.argmax(np.where(apart, hits, -1.0))])
 
 
 def _hits(credit: Floats, peaks: Floats, present: Mask, threshold: float) -> Floats:

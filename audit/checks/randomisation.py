@@ -44,7 +44,7 @@ def stages_of(module: nn.Module, run: Callable[[nn.Module], object], count: int)
     names = _in_order(module, run)[::-1]
     parts = [names[:1]]
     if rest := names[1:]:
-        parts += [list(part) for part in np.array_split(rest, min(count - 1, len(rest)))]
+        parts += [part.tolist() for part in np.array_split(rest, min(count - 1, len(rest)))]
     stages = [Stage(f"down to {part[-1]}", tuple(part)) for part in parts if part]
     if stages:
         stages[-1] = Stage(ALL_WEIGHTS, stages[-1].modules)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from audit.errors import ModelError
 from audit.interventions.margins import margin_of
 
 Forward = Callable[[Tensor], Tensor]  # pictures [B, 3, h, w] in 0..1 to logits [B, K]
@@ -37,6 +38,11 @@ def adversarial(
     Returns
     -------
     ``[n, 3, h, w]`` in 0..1, at most epsilon away.
+
+    Raises
+    ------
+    ModelError
+        If the model has no gradient at the picture.
     """
     step = min(epsilon, 2.5 * epsilon / steps)
     low, high = (pictures - epsilon).clamp(min=0), (pictures + epsilon).clamp(max=1)
@@ -45,6 +51,8 @@ def adversarial(
         asked = changed.detach().clone().requires_grad_()
         with torch.enable_grad():
             margin = margin_of(forward(asked), classes).sum()
+            if not margin.requires_grad:
+                raise ModelError("the score has no gradient at the picture.")
             (gradient,) = torch.autograd.grad(margin, asked)
         changed = (asked.detach() - step * gradient.sign()).clamp(low, high)
     return changed

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 import torch
 
+from audit import steps
 from audit.checks import explainer_trusted
 from audit.checks.scorecard import CHECKS, examine_explainer
 from audit.checks.subject import chosen
 from audit.config import Audit
 from audit.context import Context
-from audit.tables import SCORECARD
+from audit.runs.folder import Run
+from audit.tables import SCORECARD, read_table
 
 
 def configured(context: Context, **sections: dict[str, Any]) -> Context:
@@ -143,3 +145,12 @@ def test_progress_goes_up_to_the_end(context: Context) -> None:
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[0][0] == 0 and told[-1][0] == told[-1][1] == told[0][1]
     assert len(told) > 30
+
+
+def test_the_stage_writes_the_table_once(planned: Run, card: pd.DataFrame) -> None:
+    steps.examine(planned)
+    path = planned.table("scorecard")
+    pd.testing.assert_frame_equal(read_table(path, SCORECARD), card, check_exact=True)
+    written = path.stat().st_mtime_ns
+    steps.examine(planned, lambda *told: pytest.fail("nothing is left to do"))
+    assert path.stat().st_mtime_ns == written

@@ -359,6 +359,25 @@ class Statistics(Section):
     confidence: float = Field(0.95, ge=0.95, lt=1, description="of intervals and limits")
 
 
+class Checks(Section):
+    """Whether the maps can be trusted on this model: the explainer scorecard."""
+
+    enabled: bool = Field(True, description="check the explainer")
+    samples: int = Field(96, ge=1, description="audited pictures, evenly spaced, to check it on")
+    draws: int = Field(5, ge=5, description="random models at the end of the cascade")
+    stages: int = Field(5, ge=2, description="stages of the cascade, from the head down")
+    max_correlation: Fraction = Field(
+        0.3, description="maps of the model and of random ones must be ruled out to agree more"
+    )
+    max_alignment: Fraction = Field(
+        0.03, description="share of random models' maps on a region, beyond chance, let pass"
+    )
+    epsilon: float = Field(
+        4 / 255, gt=0, le=1, description="largest change of a pixel in 0..1 by the adversary"
+    )
+    steps: int = Field(5, ge=1, description="steps of the adversary")
+
+
 class Output(Section):
     """What the run folder and the report hold."""
 
@@ -395,6 +414,7 @@ class Audit(Section):
     interventions: Interventions = Interventions()
     policy: Policy = Policy()
     statistics: Statistics = Statistics()
+    checks: Checks = Checks()
     output: Output = Output()
     execution: Execution = Execution()
 

@@ -1,6 +1,6 @@
 """The stages of an audit, each from run folder to run folder. Each does nothing when it is done.
 
-prepare, fit, plan, measure (shard by shard), merge, judge, illustrate, trace,
+prepare, fit, plan, measure (shard by shard), merge, examine, judge, illustrate, trace,
 (report), seal
 """
 
@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
@@ -39,6 +40,7 @@ from audit.tables import (
     INTERVENTIONS,
     MAPS,
     SAMPLES,
+    SCORECARD,
     empty,
     read_table,
     write_table,
@@ -120,7 +122,7 @@ def plan(run: Run) -> None:
         inputs["factory"] = factory
     settings = config.model_dump(
         mode="json",
-        exclude={"name", "description", "output", "statistics", "policy"},
+        exclude={"name", "description", "output", "statistics", "policy", "checks"},
     )
     surroundings = environment(context.classifier.device, context.precision)
     state = _state(inputs, surroundings)
@@ -193,6 +195,14 @@ def merge(run: Run) -> None:
     # An id is unique among usable samples, whatever part they are in.
     merged = samples.drop(columns=measured).merge(scored, on="sample_id", how="left")
     write_table(merged[columns], SAMPLES, run.table("samples"))
+
+
+def examine(run: Run, progress: Progress = silent) -> None:
+    """Check the explainer on this model: the table ``scorecard``."""
+    if run.table(SCORECARD.name).is_file():
+        return
+    context = _planned(run.folder, _plan_of(run)["digest"])
+    write_table(examine_explainer(context, progress), SCORECARD, run.table(SCORECARD.name))
 
 
 def judge(run: Run) -> None:

@@ -154,7 +154,34 @@ MAPS = Table(
     ),
 )
 
-TABLES = {table.name: table for table in (SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS)}
+SCORECARD = Table(
+    "scorecard",
+    (
+        Column(
+            "check",
+            _TEXT,
+            "randomisation | curves | agreement | pointing | localisation | robustness",
+        ),
+        Column("statistic", _TEXT, "what was measured"),
+        Column("stage", _TEXT, "randomisation: which weights are random; '*' elsewhere"),
+        Column("region", _TEXT, "region; '*' where none"),
+        Column("n", pa.int64(), "samples used; 0: undefined, and the meaning says why"),
+        Column("clusters", pa.int64(), "independent units among them"),
+        Column("effect", pa.float64(), "estimate, in the unit that the meaning names"),
+        Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
+        Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
+        Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
+        Column("p", pa.float64(), "alignment of random models' maps, Holm-adjusted; else null"),
+        Column("threshold", pa.float64(), "limit of a gate, or what a map without any merit gives"),
+        Column("gates", pa.bool_(), "must pass before attention may flag; the rest informs"),
+        Column("passed", pa.bool_(), "of a gate; null where undefined, and of what informs"),
+        Column("meaning", pa.string(), "the row as a sentence"),
+    ),
+)
+
+TABLES = {
+    table.name: table for table in (SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS, SCORECARD)
+}
 
 
 def attribute_column(name: str) -> str:

@@ -153,7 +153,7 @@ def judge_again(
     config = own if rules is None else _under(own, rules)
     if recompute:
         _refuse_what_does_not_follow(run, own)
-    evidence = _evidence_under(run, own, config)
+    evidence = _stored_evidence(run) if rules is None else _evidence_anew(run, own, config)
     findings, warnings = waive(
         judge_findings(evidence, config), _waivers(run, rules, config, waivers), day
     )
@@ -189,11 +189,12 @@ def _under(config: Audit, rules: GatePolicy) -> Audit:
     return config.model_copy(update={"policy": rules.policy, "statistics": rules.statistics})
 
 
-def _evidence_under(run: Run, own: Audit, config: Audit) -> pd.DataFrame:
-    """Stored evidence where the rules are the run's own, else computed from its tables."""
-    rules = (config.policy, config.statistics)
-    if rules == (own.policy, own.statistics):
-        return read_table(run.table("evidence"), EVIDENCE)
+def _stored_evidence(run: Run) -> pd.DataFrame:
+    return read_table(run.table("evidence"), EVIDENCE)
+
+
+def _evidence_anew(run: Run, own: Audit, config: Audit) -> pd.DataFrame:
+    """Evidence under other rules than the run's own, from its tables."""
     check_record(run, needed=(*NEEDED, *_MEASURED))
     return build_evidence(*measured_tables(run), _tested(config, own))
 
@@ -222,7 +223,7 @@ def _waivers(
 
 
 def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit) -> list[Finding]:
-    """The findings of a run against those of its baseline, both judged under one policy."""
+    """The findings of a run against those of its baseline, both judged by the same limits."""
     check_record(run, needed=(*NEEDED, *_MEASURED))
     check_record(baseline, needed=(*NEEDED, *_MEASURED))
     own = baseline.config()
@@ -232,11 +233,15 @@ def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit
         )
     if file_digest(baseline.record) == file_digest(run.record):
         raise RunError(f"{baseline.folder}: is the run itself, or a copy of it")
-    rules = GatePolicy(policy=config.policy, statistics=config.statistics)
+    now, then = config.policy.required, own.policy.required
+    # What only the baseline requires counts too, or dropping a region would hide what it confirms.
+    required = None if now is None or then is None else sorted({*now, *then})
+    policy = config.policy.model_copy(update={"required": required})
+    rules = GatePolicy(policy=policy, statistics=config.statistics)
     judged = _under(own, rules)
-    before = Side(
-        judge_findings(_evidence_under(baseline, own, judged), judged), _inputs(baseline, judged)
-    )
+    same = rules == GatePolicy(policy=own.policy, statistics=own.statistics)
+    evidence = _stored_evidence(baseline) if same else _evidence_anew(baseline, own, judged)
+    before = Side(judge_findings(evidence, judged), _inputs(baseline, judged))
     return ratchet(Side(findings, _inputs(run, config)), before, config.policy.worsened_effect)
 
 
@@ -248,7 +253,7 @@ def _refuse_what_does_not_follow(run: Run, config: Audit) -> None:
     """Refuse a run whose evidence, findings or verdict are not those of its tables."""
     check_record(run, needed=(*NEEDED, *_MEASURED))
     evidence = build_evidence(*measured_tables(run), config)
-    if not _equal(evidence, read_table(run.table("evidence"), EVIDENCE)):
+    if not _equal(evidence, _stored_evidence(run)):
         _refuse(run.table("evidence"), "the tables it was built from")
     waived = {"WAIVED": "CONFIRMED"} if config.policy.waivers is not None else {}
     stored = read_json(run.findings, "findings")["findings"]

@@ -37,13 +37,13 @@ def ratchet(now: Side, before: Side, worsened_effect: float) -> list[Finding]:
     A CONFIRMED (or WAIVED) finding is *new* where the baseline did not confirm it; *worsened* where
     its effect grew by more than ``worsened_effect`` for certain (by every fill, or by the swap, as
     in the decision table); else *unchanged*, and then CONFIRMED becomes KNOWN. A finding that is
-    CLEARED after it was CONFIRMED is *fixed*. What the baseline confirms and this run did not test
-    is an ERROR: nobody can say that it is fixed.
+    CLEARED after it was CONFIRMED is *fixed*. What the baseline confirms and this run was not
+    required to test is an ERROR: nobody can say that it is fixed.
 
     Parameters
     ----------
     now, before
-        The run and its baseline, judged under one policy; of the baseline before waivers.
+        The run and its baseline, judged by the same limits; of the baseline before waivers.
     worsened_effect
         Growth of the effect that is not accepted.
     """
@@ -53,7 +53,7 @@ def ratchet(now: Side, before: Side, worsened_effect: float) -> list[Finding]:
         for finding in now.findings
     ]
     tested = {finding.fingerprint for finding in now.findings}
-    gone = "Confirmed in the baseline and not tested in this run, so nobody can say it is fixed."
+    gone = "Confirmed in the baseline and not required of this run: nobody can say it is fixed."
     return compared + [
         replace(finding, status="ERROR", reason=gone)
         for finding in before.findings

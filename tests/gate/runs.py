@@ -24,7 +24,7 @@ CONFIG: dict[str, Any] = {
         "roles": {"core": ["tools"], "forbidden": ["face", "hair"]},
     },
     "interventions": {"swap": {"attribute": "gender", "match": ["label"]}},
-    "statistics": {"resamples": 199},
+    "statistics": {"resamples": 99},
 }
 
 

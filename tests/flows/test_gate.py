@@ -33,6 +33,7 @@ from audit.tables import (
 )
 from flows import cli
 from tests.gate.runs import write_run
+from tests.tiny import write_tiny
 
 Gate = Callable[..., int]
 
@@ -467,6 +468,38 @@ def test_a_run_is_left_as_it_was(place: Place, gate: Gate) -> None:
     ):
         gate(run.folder, *options)
     assert (digests(run), run.record.read_bytes()) == before
+
+
+def test_a_real_run_is_judged_again_without_model_and_pictures(
+    finished: Path, tmp_path: Path, gate: Gate
+) -> None:
+    left = shutil.ignore_patterns("shards", "stages", "model", "pictures", "maps.parquet", "*.html")
+    shutil.copytree(finished, tmp_path / "run", ignore=left)
+    run, out = Run(tmp_path / "run"), tmp_path / "out"
+    assert gate(run.folder, "--recompute", "--output", out) == gate(finished) == 5
+    assert (out / "verdict.json").read_bytes() == run.verdict.read_bytes()
+    assert (out / "findings.json").read_bytes() == run.findings.read_bytes()
+    stricter = tmp_path / "policy.yaml"
+    stricter.write_text("policy: {min_clusters: 1000}")
+    assert gate(run.folder, "--policy", stricter) == 5
+
+
+@pytest.mark.parametrize("command", ["run", "validate"])
+def test_faulty_waivers_are_told_before_the_audit(
+    command: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path = write_tiny(tmp_path, per_cell=3)
+    path.write_text(path.read_text().replace("policy: {", "policy: {waivers: w.yaml, "))
+    (tmp_path / "w.yaml").write_text("waivers:\n  - {ownr: ana}")
+    direct = ["--no-prefect", "--out", str(tmp_path / "run")] if command == "run" else []
+    monkeypatch.setattr(sys, "argv", ["cuecheck", command, str(path), *direct])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert f"{tmp_path / 'w.yaml'}:2: waivers.0.ownr: unknown key" in capsys.readouterr().err
 
 
 def test_the_policy_to_start_from_is_printed(

@@ -342,6 +342,10 @@ class Policy(Section):
     min_tested: Fraction = Field(
         0.8, description="part of the pictures with the region that must be tested to clear it"
     )
+    waivers: Path | None = Field(None, description="file of accepted findings, each for a time")
+    worsened_effect: Fraction = Field(
+        0.02, description="against a baseline: a growth of the effect beyond it is a worse finding"
+    )
 
     @model_validator(mode="after")
     def _limits_leave_room(self) -> Policy:
@@ -376,6 +380,16 @@ class Checks(Section):
         4 / 255, gt=0, le=1, description="largest change of a pixel in 0..1 by the adversary"
     )
     steps: int = Field(5, ge=1, description="steps of the adversary")
+
+
+class GatePolicy(Section):
+    """What a run is judged by again: the two sections of an audit that decide.
+
+    It stands alone: what it leaves out has the default, not what the run was configured with.
+    """
+
+    policy: Policy = Policy()
+    statistics: Statistics = Statistics()
 
 
 class Output(Section):

@@ -7,7 +7,7 @@ prepare, fit, plan, measure (shard by shard), merge, examine, judge, illustrate,
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -20,14 +20,14 @@ from audit.context import Context, choose_tests, load_context, usable, why_not_g
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import RunError
-from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
-from audit.gate import decide, judge_findings, junit_xml, summary_markdown
+from audit.gate import read_waivers
+from audit.judgement import judge_run, today
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
 from audit.runs.changes import START_ANEW, changes, refuse
-from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
+from audit.runs.files import digest_of, file_digest, read_json, write_json
 from audit.runs.folder import Run
 from audit.runs.provenance import code_digest, environment, factory_digest
 from audit.runs.record import check_record
@@ -36,7 +36,6 @@ from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, writ
 from audit.shard import measure_shard
 from audit.tables import (
     ATTENTION,
-    EVIDENCE,
     INTERVENTIONS,
     MAPS,
     SAMPLES,
@@ -45,8 +44,6 @@ from audit.tables import (
     read_table,
     write_table,
 )
-
-GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
 _PLANNED = ("layer", "tests", "no_guided_grad_cam", "inputs", "environment", "digest", "shards")
 
@@ -66,8 +63,12 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         If the data cannot be used, or more than ``max_bad_fraction`` of a part is bad.
     RunError
         If the run was started on other data or by other code.
+    ConfigError
+        If the policy names a file of waivers that is none.
     """
     config = run.config()
+    if config.policy.waivers is not None and not run.finished:
+        read_waivers(config.policy.waivers)  # a fault in it is better told now than at the end
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
     begun = {"data": data_digest(config, dataset), "code": code_digest()}
@@ -207,21 +208,7 @@ def examine(run: Run, progress: Progress = silent) -> None:
 
 def judge(run: Run) -> None:
     """Tables to evidence, findings and verdict."""
-    config = run.config()
-    samples = read_table(run.table("samples"), SAMPLES)
-    evidence = build_evidence(
-        samples,
-        read_table(run.table("attention"), ATTENTION, ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
-        read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
-        config,
-    )
-    findings = judge_findings(evidence, config)
-    verdict = decide(findings)
-    write_table(evidence, EVIDENCE, run.table("evidence"))
-    write_json(run.findings, {"findings": [asdict(finding) for finding in findings]})
-    write_text(run.verdict, verdict.to_json())
-    write_text(run.folder / "summary.md", summary_markdown(config, findings, verdict))
-    write_text(run.folder / "junit.xml", junit_xml(config, findings, verdict))
+    judge_run(run, today()).write(run.folder)
 
 
 def illustrate(run: Run) -> None:

@@ -37,6 +37,7 @@ def answer(run: Run) -> dict[str, Any]:
         "sign": sign,
         "meaning": meaning,
         "reason": run.verdict.get("reason") or meaning,
+        "warnings": run.verdict.get("warnings") or [],
         "cards": [_card(run, region, test, found) for (region, test), found in cards.items()],
         "typical": _typical(run) if not cards else [],
         "undecided": _with_status(run, "INCONCLUSIVE"),

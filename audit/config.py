@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
 Role = Literal["core", "allowed", "forbidden"]
+PlaceboName = Literal["compact", "same-shape"]
+FillName = Literal["blur", "local-mean", "noise", "inpaint"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
@@ -320,8 +322,12 @@ class Swap(Section):
 class Interventions(Section):
     """How reliance is tested."""
 
-    fills: Annotated[list[Literal["blur", "local-mean", "noise"]], Field(min_length=2)] = Field(
-        ["blur", "local-mean"], description="at least two"
+    fills: Annotated[list[FillName], Field(min_length=2)] = Field(
+        ["blur", "local-mean"], description="at least two; inpaint needs the extra of that name"
+    )
+    placebo: PlaceboName = Field(
+        "compact",
+        description="shape of the equal area elsewhere: compact, or the region's own where it fits",
     )
     swap: Swap | None = None
     dilate: Fraction = Field(

@@ -23,6 +23,7 @@ from audit.context import (
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.data.images import read_picture
 from audit.data.reasons import Kind
+from audit.interventions import check_fills
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
 from audit.models.devices import choose_device
@@ -55,6 +56,7 @@ def preview(config: Audit) -> Preview:
     CuecheckError
         Whatever would stop the run.
     """
+    check_fills(config.interventions.fills)
     dataset = open_dataset(config)
     quarantine_limit(dataset.samples, config.data.max_bad_fraction)
     few = dataset.subset(_some(dataset))

@@ -21,6 +21,7 @@ from audit.data.digest import data_digest
 from audit.errors import RunError
 from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
+from audit.interventions.fills import check_fills, fill_versions
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
@@ -64,8 +65,11 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         If the data cannot be used, or more than ``max_bad_fraction`` of a part is bad.
     RunError
         If the run was started on other data or by other code.
+    ConfigError
+        If a fill needs a library that is not installed.
     """
     config = run.config()
+    check_fills(config.interventions.fills)
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
     begun = {"data": data_digest(config, dataset), "code": code_digest()}
@@ -123,6 +127,7 @@ def plan(run: Run) -> None:
         exclude={"name", "description", "output", "statistics", "policy"},
     )
     surroundings = environment(context.classifier.device, context.precision)
+    surroundings["libraries"] |= fill_versions(config.interventions.fills)
     state = _state(inputs, surroundings)
     digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():

@@ -61,11 +61,11 @@ def measure_batch(context: Context, batch: Batch) -> Tables:
     """All tables of one batch."""
     samples = context.samples.iloc[batch.index].reset_index(drop=True)
     attribution = explain_batch(context, batch, samples)
-    scored = _scored(context, samples, attribution.logits)
+    scored = score(context, samples, attribution.logits)
     return {
         "samples": scored,
         "attention": _attention(context, scored, attribution, covered(batch)),
-        "interventions": _interventions(context, batch, scored, attribution.logits),
+        "interventions": intervene(context, batch, scored, attribution.logits),
         "maps": _maps(scored, attribution, covered(batch)),
     }
 
@@ -196,7 +196,8 @@ def class_ids(context: Context, labels: pd.Series[Any]) -> Tensor:
     return torch.tensor(values, dtype=torch.int64, device=context.classifier.device)
 
 
-def _scored(context: Context, samples: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+def score(context: Context, samples: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+    """Samples with what the model says of them: prediction, score and both margins."""
     names = np.array(context.classifier.classes, dtype=object)
     predicted = logits.argmax(1)
     return samples.assign(
@@ -259,9 +260,8 @@ def _attention_rows(
     )
 
 
-def _interventions(
-    context: Context, batch: Batch, scored: pd.DataFrame, logits: Tensor
-) -> pd.DataFrame:
+def intervene(context: Context, batch: Batch, scored: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+    """The table ``interventions`` of a batch; ``logits`` ``[B, K]``: of the untouched pictures."""
     names = np.array(context.classifier.classes, dtype=object)
     true, predicted = class_ids(context, scored["label"]), logits.argmax(1)
     frames = []

@@ -329,6 +329,11 @@ class Interventions(Section):
         "compact",
         description="shape of the equal area elsewhere: compact, or the region's own where it fits",
     )
+    per_cell: Literal["auto"] | Annotated[int, Field(ge=2)] | None = Field(
+        "auto",
+        description="clusters of each class, and of each of its subgroups, that are altered; auto: "
+        "as many as tell fail_effect from pass_effect with 80 % power; null: all",
+    )
     swap: Swap | None = None
     dilate: Fraction = Field(
         0.04, description="margin around core in the sufficiency test, part of the shorter side"
@@ -423,6 +428,9 @@ class Audit(Section):
         unknown = set(self.model.train.augment.paint_regions) - set(names)
         if unknown:
             raise ValueError(f"model.train.augment.paint_regions: unknown {sorted(unknown)}")
+        per_cell, fewest = self.interventions.per_cell, self.policy.min_clusters
+        if isinstance(per_cell, int) and per_cell < fewest:
+            raise ValueError(f"interventions.per_cell: below policy.min_clusters ({fewest})")
         swap = self.interventions.swap
         if swap and swap.attribute not in self.data.attributes:
             raise ValueError(f"interventions.swap.attribute: '{swap.attribute}' is no attribute")

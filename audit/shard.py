@@ -65,7 +65,7 @@ def measure_batch(context: Context, batch: Batch) -> Tables:
     return {
         "samples": scored,
         "attention": _attention(context, scored, attribution, covered(batch)),
-        "interventions": intervene(context, batch, scored, attribution.logits),
+        "interventions": intervene(context, *_drawn(batch, scored, attribution.logits)),
         "maps": _maps(scored, attribution, covered(batch)),
     }
 
@@ -258,6 +258,17 @@ def _attention_rows(
             "measurable": flat(attention.measurable),
         }
     )
+
+
+def _drawn(
+    batch: Batch, scored: pd.DataFrame, logits: Tensor
+) -> tuple[Batch, pd.DataFrame, Tensor]:
+    """The part of a batch that was drawn for the interventions."""
+    rows = np.flatnonzero(scored["stands_for"] > 0)
+    if len(rows) == len(scored):
+        return batch, scored, logits
+    part = Batch(batch.index[rows], batch.images[rows], covered(batch)[rows])
+    return part, scored.iloc[rows].reset_index(drop=True), logits[rows]
 
 
 def intervene(context: Context, batch: Batch, scored: pd.DataFrame, logits: Tensor) -> pd.DataFrame:

@@ -21,6 +21,7 @@ from audit.data.digest import data_digest
 from audit.errors import RunError
 from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
+from audit.interventions.draw import draw
 from audit.interventions.fills import check_fills, fill_versions
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
@@ -59,6 +60,8 @@ def silent(stage: str, done: int, total: int) -> None:
 def prepare(run: Run, progress: Progress = silent) -> None:
     """Read the data set and check every sample: decode it once, quarantine what is bad.
 
+    Then draw the samples whose pictures will be altered, before any model has seen them.
+
     Raises
     ------
     DataError
@@ -85,7 +88,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
-    write_table(samples, SAMPLES, run.checked)
+    write_table(samples.assign(stands_for=draw(samples, config)), SAMPLES, run.checked)
 
 
 def fit(run: Run, progress: Progress = silent) -> None:

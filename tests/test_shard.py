@@ -172,6 +172,35 @@ def test_trials_answered_together_have_the_answers_of_each_alone(
         assert len(lengths) < len(asked)
 
 
+def test_only_what_is_drawn_is_altered_and_as_it_would_be_anyway(
+    context: Context, done: dict[str, pd.DataFrame]
+) -> None:
+    names = sorted(context.samples["sample_id"].iloc[context.audited])[::3]
+    chosen = context.samples["sample_id"].isin(names)
+    samples = context.samples.assign(stands_for=chosen * 3.0)
+    tables = measure_shard(replace(context, samples=samples), context.audited)
+    assert len(tables["attention"]) == len(done["attention"])
+    assert len(tables["samples"]) == len(done["samples"])
+    key = ["sample_id", "region", "test", "arm", "fill"]
+    texts = [*key, "donor_id", "prediction_before", "prediction_after"]
+    few, every = (
+        table["interventions"].astype(dict.fromkeys(texts, object)).sort_values(key)
+        for table in (tables, done)
+    )
+    kept = every[every["sample_id"].isin(names)]
+    assert 0 < len(kept) < len(every)
+    pd.testing.assert_frame_equal(
+        few.reset_index(drop=True), kept.reset_index(drop=True), atol=1e-5
+    )
+
+
+def test_a_shard_of_which_none_is_drawn(context: Context) -> None:
+    samples = context.samples.assign(stands_for=0.0)
+    tables = measure_shard(replace(context, samples=samples), context.audited[:3])
+    assert len(tables["interventions"]) == 0
+    assert len(tables["samples"]) == 3
+
+
 def test_classes_of_other_roles_are_tested_apart(tmp_path: Path) -> None:
     with_boxes(tmp_path, (8, 8, 24, 24), (0, 0, 32, 10))
     for_square = "  per_class: {square: {core: [sky], allowed: [object], forbidden: []}}\n"

@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
 Role = Literal["core", "allowed", "forbidden"]
+PlaceboName = Literal["compact", "same-shape"]
+FillName = Literal["blur", "local-mean", "noise", "inpaint"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
@@ -320,8 +322,17 @@ class Swap(Section):
 class Interventions(Section):
     """How reliance is tested."""
 
-    fills: Annotated[list[Literal["blur", "local-mean", "noise"]], Field(min_length=2)] = Field(
-        ["blur", "local-mean"], description="at least two"
+    fills: Annotated[list[FillName], Field(min_length=2)] = Field(
+        ["blur", "local-mean"], description="at least two; inpaint needs the extra of that name"
+    )
+    placebo: PlaceboName = Field(
+        "compact",
+        description="shape of the equal area elsewhere: compact, or the region's own where it fits",
+    )
+    per_cell: Literal["auto"] | Annotated[int, Field(ge=2)] | None = Field(
+        "auto",
+        description="clusters of each class, and of each of its subgroups, that are altered; auto: "
+        "as many as tell fail_effect from pass_effect with 80 % power; null: all",
     )
     swap: Swap | None = None
     dilate: Fraction = Field(
@@ -451,6 +462,9 @@ class Audit(Section):
         unknown = set(self.model.train.augment.paint_regions) - set(names)
         if unknown:
             raise ValueError(f"model.train.augment.paint_regions: unknown {sorted(unknown)}")
+        per_cell, fewest = self.interventions.per_cell, self.policy.min_clusters
+        if isinstance(per_cell, int) and per_cell < fewest:
+            raise ValueError(f"interventions.per_cell: below policy.min_clusters ({fewest})")
         swap = self.interventions.swap
         if swap and swap.attribute not in self.data.attributes:
             raise ValueError(f"interventions.swap.attribute: '{swap.attribute}' is no attribute")

@@ -21,6 +21,8 @@ from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import RunError
 from audit.gate import read_waivers
+from audit.interventions.draw import draw
+from audit.interventions.fills import check_fills, fill_versions
 from audit.judgement import judge_run, today
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
@@ -57,6 +59,8 @@ def silent(stage: str, done: int, total: int) -> None:
 def prepare(run: Run, progress: Progress = silent) -> None:
     """Read the data set and check every sample: decode it once, quarantine what is bad.
 
+    Then draw the samples whose pictures will be altered, before any model has seen them.
+
     Raises
     ------
     DataError
@@ -64,9 +68,11 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     RunError
         If the run was started on other data or by other code.
     ConfigError
-        If the policy names a file of waivers that is none.
+        If the policy names a file of waivers that is none, or a fill needs a library that is not
+        installed.
     """
     config = run.config()
+    check_fills(config.interventions.fills)
     if config.policy.waivers is not None and not run.finished:
         read_waivers(config.policy.waivers)  # a fault in it is better told now than at the end
     drawn = config.data.scenes.train + config.data.scenes.audit
@@ -84,7 +90,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
-    write_table(samples, SAMPLES, run.checked)
+    write_table(samples.assign(stands_for=draw(samples, config)), SAMPLES, run.checked)
 
 
 def fit(run: Run, progress: Progress = silent) -> None:
@@ -126,6 +132,7 @@ def plan(run: Run) -> None:
         exclude={"name", "description", "output", "statistics", "policy", "checks"},
     )
     surroundings = environment(context.classifier.device, context.precision)
+    surroundings["libraries"] |= fill_versions(config.interventions.fills)
     state = _state(inputs, surroundings)
     digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():

@@ -64,6 +64,12 @@ SAMPLES = Table(
         Column("score", pa.float32(), "softmax probability of the prediction"),
         Column("margin", pa.float32(), "logit of the predicted class minus the best other"),
         Column("true_margin", pa.float32(), "logit of the true class minus the best other"),
+        Column(
+            "stands_for",
+            pa.float64(),
+            "audited clusters that its cluster stands for in the interventions: 1 where all are "
+            "altered, 0 where it is not drawn (interventions.per_cell)",
+        ),
     ),
 )
 
@@ -125,6 +131,7 @@ EVIDENCE = Table(
             "independent units among them; sufficiency: of the rarest predicted class",
         ),
         Column("excluded", pa.int64(), "have the region but no pair (placebo, donor); or dead"),
+        Column("undrawn", pa.int64(), "have the region but were not drawn to be altered"),
         Column("effect", pa.float64(), "estimate, in the measure's unit"),
         Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
         Column("high", pa.float64(), "two-sided 95 % interval, upper end"),

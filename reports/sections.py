@@ -145,6 +145,13 @@ def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[
     return context
 
 
+def reliance(run: Run) -> dict[str, Any] | None:
+    """Effects of the interventions, and on how many samples they were done."""
+    found = charts(effects.by_act, effects.by_subgroup)(run)
+    drawn = int((run.audited["stands_for"] > 0).sum())
+    return found and found | {"drawn": drawn, "audited": len(run.audited)}
+
+
 def pictures(run: Run) -> dict[str, Any] | None:
     """The gallery, drawn by the page from the embedded records."""
     return {} if run.pictures else None
@@ -177,7 +184,7 @@ def provenance(run: Run) -> dict[str, Any]:
 SECTIONS = (
     Section("answer", "Verdict", answer),
     Section("findings", "Findings", findings),
-    Section("reliance", "Reliance", charts(effects.by_act, effects.by_subgroup)),
+    Section("reliance", "Reliance", reliance),
     Section("attention", "Attention", charts(attention.by_cell)),
     Section("explainer", "Explainer", explainer.scorecard),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),

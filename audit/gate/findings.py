@@ -22,6 +22,7 @@ class Act:
     n: int
     clusters: int
     excluded: int
+    undrawn: int = 0
     effect: float | None = None
     low: float | None = None
     high: float | None = None

@@ -222,8 +222,10 @@ def _untested(found: list[Finding], classes: list[str], config: Audit) -> Iterat
 def _act(row: pd.Series[Any]) -> Act:
     names = (*_NEEDED, "margin_effect", "detectable")
     numbers = {name: _number(row[name]) for name in names}
-    n, clusters, excluded = (int(row[name]) for name in ("n", "clusters", "excluded"))
-    return Act(str(row["act"]), n, clusters, excluded, **numbers)
+    n, clusters, excluded, undrawn = (
+        int(row[name]) for name in ("n", "clusters", "excluded", "undrawn")
+    )
+    return Act(str(row["act"]), n, clusters, excluded, undrawn, **numbers)
 
 
 def _number(value: Any) -> float | None:

@@ -19,6 +19,15 @@ Scale = Annotated[float, Field(gt=0)]
 PixelValues = Annotated[list[int], Field(min_length=1)]
 
 
+def sides(label: str) -> list[str]:
+    """The two classes of an audit of one label: without it, and with it.
+
+    >>> sides("smiling")
+    ['not smiling', 'smiling']
+    """
+    return [f"not {label}", label]
+
+
 def _distinct(names: list[str]) -> list[str]:
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -73,6 +82,14 @@ class Data(Section):
         [], description="attributes to cross, e.g. [[gender, skin_tone]]"
     )
     classes: DistinctNames | None = Field(None, description="class names; default: labels, sorted")
+    label_columns: dict[Annotated[str, Field(min_length=1)], str] = Field(
+        {},
+        description="of a multi-label model: label to the manifest column with its 0 or 1, in the "
+        "order of the outputs; each label is an audit of its own, of 'smiling' and 'not smiling'",
+    )
+    target: str | None = Field(
+        None, description="the label audited; default: each of label_columns in turn"
+    )
     train: Filter | None = Field(None, description="column: value(s) of the training rows")
     validation: Fraction | Filter = Field(
         0.15, description="part of the training clusters, or column: value(s)"
@@ -89,6 +106,24 @@ class Data(Section):
         unknown = {name for group in self.crossed for name in group} - set(self.attributes)
         if unknown:
             raise ValueError(f"crossed: {sorted(unknown)} not among attributes {self.attributes}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_apart(self) -> Data:
+        labels = list(self.label_columns)
+        if self.target is not None and self.target not in labels:
+            raise ValueError(f"target: '{self.target}' is not among label_columns {labels}")
+        if not labels:
+            return self
+        if self.source != "manifest":
+            raise ValueError("label_columns: only for a manifest, whose columns they name")
+        if self.classes is not None and self.classes != sides(self.target or ""):
+            raise ValueError(
+                "classes: leave it out; label_columns gives each label its two classes"
+            )
+        both = {sides(label)[0] for label in labels} & set(labels)
+        if both:
+            raise ValueError(f"label_columns: '{min(both)}' is the name of another's other side")
         return self
 
 
@@ -453,6 +488,10 @@ class Audit(Section):
     def _parts_agree(self) -> Audit:
         if self.model.trains and self.data.train is None and self.data.source != "scenes":
             raise ValueError("data.train: needed to train; or give model.checkpoint")
+        if self.model.trains and self.data.label_columns:
+            raise ValueError(
+                "data.label_columns: a multi-label model is not trained here; give model.checkpoint"
+            )
         names = self.regions.names
         roles = (self.regions.roles, *self.regions.per_class.values())
         forbidden = {name for role in roles for name in role.forbidden}
@@ -468,7 +507,10 @@ class Audit(Section):
         swap = self.interventions.swap
         if swap and swap.attribute not in self.data.attributes:
             raise ValueError(f"interventions.swap.attribute: '{swap.attribute}' is no attribute")
-        unknown = set(self.regions.per_class) - set(self.data.classes or self.regions.per_class)
+        known = set(self.data.classes or self.regions.per_class)
+        if self.data.label_columns and self.data.classes is None:
+            known = {name for label in self.data.label_columns for name in sides(label)}
+        unknown = set(self.regions.per_class) - known
         if unknown:
             raise ValueError(f"regions.per_class: unknown class(es) {sorted(unknown)}")
         return self

@@ -150,7 +150,11 @@ def load_context(config: Audit, run: Run) -> Context:
         raise DataError("the manifest changed since the run was started; start a new run")
     trained = run.model / "model.safetensors" if config.model.trains else None
     classifier = load_classifier(
-        config.model, dataset.classes, choose_device(config), weights=trained
+        config.model,
+        dataset.classes,
+        choose_device(config),
+        weights=trained,
+        labels=list(config.data.label_columns),
     )
     layer = choose_layer(config, classifier)
     return Context(

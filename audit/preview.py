@@ -102,7 +102,8 @@ def _some(dataset: Dataset) -> Any:
 
 def _classifier(config: Audit, classes: list[str]) -> Classifier:
     if not config.model.trains:
-        return load_classifier(config.model, classes, choose_device(config))
+        labels = list(config.data.label_columns)
+        return load_classifier(config.model, classes, choose_device(config), labels=labels)
     device = choose_device(config)
     module = build(config.model.architecture, config.model.arguments, len(classes))
     module = module.eval().requires_grad_(False).to(device)

@@ -114,7 +114,13 @@ INTERVENTIONS = Table(
 EVIDENCE = Table(
     "evidence",
     (
-        Column("measure", _TEXT, "excess_flips | sufficiency_excess | accuracy | log_rho | share"),
+        Column(
+            "measure",
+            _TEXT,
+            "excess_flips | sufficiency_excess | accuracy | log_rho | share; harm, for reading: "
+            "worst_group (accuracy of the worst cell) | aligned_gap (of accuracies) | brier | "
+            "calibration_gap | ece (in probabilities) | true_margin_effect (in SDs of the margin)",
+        ),
         Column("region", _TEXT, "region; '*' where none"),
         Column("role", _TEXT, "core | allowed | forbidden; '*' where none"),
         Column(
@@ -122,7 +128,9 @@ EVIDENCE = Table(
         ),
         Column("attribute", _TEXT, "attribute of the subgroup; '*' = all samples"),
         Column("subgroup", _TEXT, "value of the attribute; '*' = all samples"),
-        Column("act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method> | *"),
+        Column(
+            "act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method> | bins:<n> | *"
+        ),
         Column("required", pa.bool_(), "decides the verdict"),
         Column("n", pa.int64(), "samples (pairs) used"),
         Column(

@@ -70,12 +70,15 @@ def run(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run an audit, or finish one that was interrupted."""
-    audit = _read(config, overrides)
-    folder = _execute(audit, out, prefect, quiet or as_json)
-    _announce(folder, as_json, quiet)
+    """Run an audit, or finish one that was interrupted; of a multi-label model one per label."""
+    audits = _read_each(config, overrides)
+    folders = []
+    for audit in audits:
+        own = out / audit.name if out and len(audits) > 1 else out
+        folders.append(_execute(audit, own, prefect, quiet or as_json))
+        _announce(folders[-1], as_json, quiet)
     if gate_exit:
-        raise typer.Exit(_trusted_verdict(folder).exit_code)
+        raise typer.Exit(_worst_exit([_trusted_verdict(folder) for folder in folders]))
 
 
 @app.command()
@@ -183,11 +186,12 @@ def validate(
     """Check config, data, masks, model and layer on a few samples; print what the audit will do."""
     from audit.preview import preview
 
-    found = preview(_read(config, overrides))
-    if as_json:
-        screen.print_json(json.dumps(found.as_dict()), ensure_ascii=True)
-        return
-    _show_preview(found.as_dict())
+    for audit in _read_each(config, overrides):
+        found = preview(audit).as_dict()
+        if as_json:
+            screen.print_json(json.dumps(found), ensure_ascii=True)
+        else:
+            _show_preview(found)
 
 
 @app.command()
@@ -218,7 +222,12 @@ def schedule(
     """Serve the audit on a schedule until stopped, on your Prefect API or a local server."""
     from flows.schedule import serve
 
-    serve(_read(config, overrides), cron)
+    audit, *others = _read_each(config, overrides)
+    if others:
+        raise ConfigError(
+            f"a schedule is for one label; name it, e.g. --set data.target={audit.data.target}"
+        )
+    serve(audit, cron)
 
 
 @app.command()
@@ -249,6 +258,13 @@ def _read(path: Path, overrides: list[str] | None) -> Audit:
             raise ConfigError(f"{path}: no such file, nor a shipped configuration ({names})")
         path = shipped
     return load_config(path, pairs)
+
+
+def _read_each(path: Path, overrides: list[str] | None) -> list[Audit]:
+    """The audits of a configuration: one, or one per label of a multi-label model."""
+    from audit.labels import per_label
+
+    return per_label(_read(path, overrides))
 
 
 def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path:
@@ -312,6 +328,13 @@ def _tell(verdict: Any, findings: list[dict[str, Any]], as_json: bool) -> None:
             screen.print(line.append(about), soft_wrap=True)
     for warning in verdict.warnings:
         screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)), soft_wrap=True)
+
+
+def _worst_exit(verdicts: list[Any]) -> int:
+    """The exit code of several verdicts: of the first that is there, in the order of severity."""
+    severity = ("ERROR", "FAIL", "INCONCLUSIVE", "PASS")
+    worst = min(verdicts, key=lambda verdict: severity.index(verdict.verdict))
+    return int(worst.exit_code)
 
 
 def _verdict(folder: Path) -> Any:

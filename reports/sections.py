@@ -14,6 +14,7 @@ from reports.run import Record, Run
 
 CARD_PICTURES = 6
 QUARANTINE_ROWS = 200
+HARM_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -135,6 +136,37 @@ def bar(run: Run, finding: Record) -> dict[str, Any]:
     }
 
 
+def harm(run: Run) -> dict[str, Any] | None:
+    """The worst group, aligned against conflicting pictures, calibration, the right answer."""
+    worst = _measured(run, "worst_group")
+    gaps = _measured(run, "aligned_gap")
+    confidence = run.evidence["measure"].isin(["brier", "calibration_gap", "ece"])
+    groups = run.evidence[confidence].groupby(["attribute", "subgroup"], sort=False)
+    calibration = [{row["measure"]: row for row in rows.to_dict("records")} for _, rows in groups]
+    true_class = [
+        row
+        for row in _measured(run, "true_margin_effect")
+        if row["attribute"] != ALL and row["clusters"] >= run.config.policy.min_clusters
+    ]
+    if not (worst or gaps or calibration or true_class):
+        return None
+    return {
+        "worst": worst[0] if worst else None,
+        "gaps": gaps,
+        "calibration": [row for row in calibration if "calibration_gap" in row],
+        "true_class": true_class[:HARM_ROWS],
+        "more": max(0, len(true_class) - HARM_ROWS),
+        "confidence": run.config.statistics.confidence,
+    }
+
+
+def _measured(run: Run, measure: str) -> list[Record]:
+    """Rows of a measure that has an effect."""
+    rows = run.evidence
+    found = rows[(rows["measure"] == measure) & rows["effect"].notna()]
+    return [dict(row) for _, row in found.iterrows()]
+
+
 def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[str, Any] | None]:
     """A section that consists of charts; none where the run has data for none of them."""
 
@@ -188,6 +220,7 @@ SECTIONS = (
     Section("attention", "Attention", charts(attention.by_cell)),
     Section("explainer", "Explainer", explainer.scorecard),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
+    Section("harm", "Harm", harm),
     Section("pictures", "Pictures", pictures),
     Section("data", "Data", data),
     Section("training", "Training", charts(training.curve)),

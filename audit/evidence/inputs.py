@@ -30,6 +30,7 @@ INTERVENTIONS_COLUMNS = (
     "fill",
     "donor_id",
     "margin_after",
+    "true_margin_after",
     "prediction_before",
     "prediction_after",
     "logits_before",
@@ -92,6 +93,8 @@ class Inputs:
         Rows of those samples, sorted by name, with their place on the axis in ``at``.
     classes
         Class names of the audit.
+    training
+        Samples of the training part that are ok, where there are any.
     """
 
     samples: pd.DataFrame
@@ -99,6 +102,7 @@ class Inputs:
     interventions: pd.DataFrame
     classes: tuple[str, ...]
     config: Audit
+    training: pd.DataFrame
 
     @cached_property
     def prediction(self) -> Objects:
@@ -214,6 +218,7 @@ def read_inputs(
         _located(interventions[list(INTERVENTIONS_COLUMNS)], axis, known, "interventions"),
         tuple(config.data.classes or sorted(seen)),
         config,
+        ok[ok["part"] == "train"].sort_values("sample_id").reset_index(drop=True),
     )
 
 

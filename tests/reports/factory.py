@@ -206,9 +206,9 @@ def _evidence(
                 "detectable": 0.06,
             }
         )  # fmt: skip
-    return pd.concat(
-        [pd.DataFrame(records), _described(rng, labels, cells, biased)], ignore_index=True
-    )
+    described = _described(rng, labels, cells, biased)
+    harm = _harm(labels, next(iter(attributes)), cells, biased)
+    return pd.concat([pd.DataFrame(records), described, harm], ignore_index=True)
 
 
 def _described(
@@ -245,6 +245,44 @@ def _described(
             }
         )  # fmt: skip
     return pd.DataFrame(records)
+
+
+def _harm(
+    labels: tuple[str, ...], attribute: str, cells: list[tuple[str, str, int]], biased: bool
+) -> pd.DataFrame:
+    """Worst group, aligned against conflicting, calibration, the right answer."""
+    gap = 0.3 if biased else 0.01
+    rows: list[dict[str, Any]] = [
+        {
+            "measure": "worst_group", "target_class": labels[0], "attribute": attribute,
+            "subgroup": "woman", "n": 40, "effect": 0.62 if biased else 0.92,
+        }
+    ]  # fmt: skip
+    rows += [
+        {"measure": "aligned_gap", "target_class": label, "attribute": attribute, "effect": gap}
+        for label in (tables.ALL, *labels)
+    ]
+    for name, value, n in cells:
+        cell = {"attribute": name, "subgroup": value, "n": n}
+        rows += [
+            cell | {"measure": "calibration_gap", "effect": 0.12 if biased else 0.02},
+            cell | {"measure": "brier", "effect": 0.14},
+            cell | {"measure": "ece", "act": "bins:2", "effect": 0.08},
+        ]
+        rows += [
+            cell | {
+                "measure": "true_margin_effect", "region": "hair", "role": "forbidden",
+                "target_class": label, "act": "remove:blur", "effect": 0.8 if biased else 0.0,
+            }
+            for label in labels
+        ]  # fmt: skip
+    blank = dict.fromkeys(("region", "role", "target_class", "subgroup", "act"), tables.ALL)
+    blank |= {"required": False, "n": 96, "excluded": 0}
+    frame = pd.DataFrame([blank | row for row in rows])
+    reach = {"low": -0.05, "high": 0.05, "lower_limit": -0.04, "upper_limit": 0.04}
+    limits = {name: frame["effect"] + change for name, change in reach.items()}
+    unknown = dict.fromkeys(("margin_effect", "p", "p_adjusted", "detectable"))
+    return frame.assign(clusters=frame["n"], **limits, **unknown)
 
 
 def _findings(

@@ -15,6 +15,7 @@ ARCHITECTURES = ("small-cnn", "tiny-resnet")
 INPUT = Input(size=(SIDE, SIDE), mean=(0.5, 0.5, 0.5), std=(0.25, 0.25, 0.25))
 
 _BATCH = 64
+_RATES = {"small-cnn": 6e-3, "tiny-resnet": 3e-3}
 
 
 class _Residual(nn.Module):
@@ -85,7 +86,9 @@ def train(
     optimiser = torch.optim.AdamW(module.parameters(), weight_decay=1e-3)
     n = len(scenes)
     steps = epochs * (n // _BATCH)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, max_lr=6e-3, total_steps=steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimiser, max_lr=_RATES[architecture], total_steps=steps
+    )
     classifier = Classifier(module, list(CLASSES), [0, 1], INPUT, torch.device("cpu"))
     found = scenes.images
     for _ in range(epochs):

@@ -1,4 +1,9 @@
-"""The planted-bias study. ``python -m tests.benchmarks.planted [--quick] [--jobs N] [--tables]``."""
+"""The planted-bias study: whether the verdicts are right.
+
+``python -m tests.benchmarks.planted [--results FOLDER] [--workers 2] [--jobs N] [--quick]``
+
+A killed study goes on where it stopped.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from audit.atomic import replacing
 from tests.benchmarks.planted.study import QUICK, Settings, jobs, run
 from tests.benchmarks.planted.tables import markdown, read
 
+DESCRIPTION = "The planted-bias study: whether the verdicts are right."
 RESULTS = Path(tempfile.gettempdir()) / "cuecheck-planted"
 PUBLISHED = Path(__file__).with_name("RESULTS.md")
 HEADING = """# The planted-bias study
@@ -28,7 +34,9 @@ Wilson's at the effective number of models.
 
 def main() -> int:
     """Do the open jobs, then print the tables and write them beside this file."""
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.planted", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.planted", description=DESCRIPTION
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="a file per job")
     parser.add_argument("--workers", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--jobs", type=int, help="only the first so many jobs")

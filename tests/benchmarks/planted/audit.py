@@ -20,6 +20,7 @@ from audit.data.batches import Batch
 from audit.evidence import build_evidence
 from audit.gate import decide, judge_findings
 from audit.gate.findings import Finding
+from audit.interventions.trials import ACT, PLACEBO, REMOVAL
 from audit.models.classifier import Classifier
 from audit.shard import Tables, measure_shard
 from audit.tables import ALL, ATTENTION, SAMPLES, empty, to_arrow
@@ -136,6 +137,20 @@ def part_of(tables: Tables, first: int, count: int) -> Tables:
         name: table[table["sample_id"].isin(names)].reset_index(drop=True)
         for name, table in tables.items()
     }
+
+
+def arms_exchanged(tables: Tables, rng: np.random.Generator) -> Tables:
+    """The same audit with act and placebo of each picture exchanged by a fair coin.
+
+    An exact null: whatever the model does, neither arm can be told from the other.
+    """
+    table = tables["interventions"]
+    names = np.sort(table["sample_id"].unique())
+    turned = table["sample_id"].isin(names[rng.random(len(names)) < 0.5])
+    turned &= table["test"] == REMOVAL
+    other = table["arm"].astype(str).map({ACT: PLACEBO, PLACEBO: ACT})
+    arm = table["arm"].astype(str).where(~turned, other)
+    return tables | {"interventions": table.assign(arm=arm)}
 
 
 @dataclass(frozen=True)

@@ -73,9 +73,9 @@ def alignment(
 ) -> float:
     """How far the mean share lies above that with masks permuted within cells, in normal scores.
 
-    The permutation p of the share as a normal score while it is larger than 2 / (B + 1), beyond
-    that the number of standard deviations, so that strong effects keep an order. 0 where the masks
-    never move: nothing can be said.
+    The permutation p of the share as a normal score while it is above its floor of 1 / (B + 1),
+    there the number of standard deviations, so that strong effects keep an order. 0 where the
+    masks never move: nothing can be said.
     """
     n = len(maps)
     parts = (maps / maps.sum((1, 2), keepdim=True)).flatten(1).double().numpy()
@@ -90,8 +90,12 @@ def alignment(
         return 0.0
     p = (1 + int((drawn >= observed - 1e-12).sum())) / (_PERMUTATIONS + 1)
     deviations = (observed - float(drawn.mean())) / spread
-    floor = float(stats.norm.isf(2 / (_PERMUTATIONS + 1)))
-    return max(floor, deviations) if p <= 1 / (_PERMUTATIONS + 1) else float(stats.norm.isf(p))
+    floor = float(stats.norm.isf(1.5 / (_PERMUTATIONS + 1)))
+    return (
+        max(floor, deviations)
+        if p <= 1 / (_PERMUTATIONS + 1)
+        else float(stats.norm.isf(p - 0.5 / (_PERMUTATIONS + 1)))
+    )
 
 
 def predictive_power(training: Scenes) -> float:

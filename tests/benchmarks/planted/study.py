@@ -18,9 +18,12 @@ from rich.progress import MofNCompleteColumn, Progress, TimeElapsedColumn, TimeR
 
 from audit.atomic import replacing
 from audit.models.classifier import Classifier
+from audit.shard import Tables
 from tests.benchmarks.planted import power
 from tests.benchmarks.planted.audit import (
     Result,
+    annotated,
+    arms_exchanged,
     config_of,
     context_of,
     judged,
@@ -32,7 +35,7 @@ from tests.benchmarks.planted.baselines import (
     predictive_power,
     worst_group_gap,
 )
-from tests.benchmarks.planted.scenes import CUES, Scenes, draw, stream
+from tests.benchmarks.planted.scenes import CUES, LOCALISED, Scenes, draw, stream
 from tests.benchmarks.planted.train import ARCHITECTURES, accuracy, spurious_score, train
 
 ASSOCIATIONS = (0.5, 0.7, 0.85, 0.95, 1.0)
@@ -59,9 +62,9 @@ class Settings:
         Fresh pictures of an audit.
     null_audits
         Audits of a model that is a null by design; others have one.
-    population, covered_audits
-        Fresh pictures that stand for the true effect, and audits whose intervals are compared
-        with it.
+    population, covered_audits, covered
+        Fresh pictures that stand for the true effect, audits whose intervals are compared with
+        it, and pictures of each.
     simulations
         Audits per size when the detectable effect is checked.
     """
@@ -70,14 +73,26 @@ class Settings:
     training: int = 2000
     epochs: int = 10
     truth: int = 4000
-    audited: int = 400
+    audited: int = 800
     null_audits: int = 6
     population: int = 20_000
     covered_audits: int = 25
+    covered: int = 400
     simulations: int = 200
 
 
-QUICK = Settings(1, 600, 2, 400, 120, 2, 600, 2, 10)
+QUICK = Settings(
+    seeds=1,
+    training=600,
+    epochs=2,
+    truth=400,
+    audited=160,
+    null_audits=2,
+    population=600,
+    covered_audits=2,
+    covered=120,
+    simulations=10,
+)
 
 
 @dataclass(frozen=True)
@@ -182,13 +197,15 @@ def model_record(settings: Settings, job: Job) -> dict[str, Any]:
     fresh = draw(job.cue, settings.truth, stream(job.seed, job.name, "truth"))
     audits = settings.null_audits if job.null else 1
     scenes = _drawn(job, audits * settings.audited, "audit")
-    results, baselines = _audits(classifier, job, scenes, settings.audited)
-    baselines["predictive power"] = predictive_power(training)
+    config = config_of(job.cue, job.seed)
+    parts = _parts(classifier, job, scenes, settings.audited)
+    results = [judged(part, config, attention=False) for part in parts]
     return {
         "accuracy": accuracy(classifier, fresh),
         "spurious": spurious_score(classifier, fresh),
         "audits": [_told(result) for result in results],
-        "baselines": baselines,
+        "baselines": _baselines(job, training, parts[0], scenes),
+        "exchanged": _exchanged(job, parts) if job.null and job.cue in LOCALISED else [],
         "coverage": _coverage(classifier, job, settings) if job.covered else None,
     }
 
@@ -199,19 +216,31 @@ def _drawn(job: Job, n: int, purpose: str, association: float | None = None) -> 
     return replace(scenes, marked=scenes.plain) if job.kind == NO_CUE else scenes
 
 
-def _audits(
-    classifier: Classifier, job: Job, scenes: Scenes, size: int
-) -> tuple[list[Result], dict[str, float]]:
-    """The audits of consecutive pictures, and the baselines of the first."""
-    context = context_of(job.cue, classifier, scenes, "a", job.seed)
-    tables = measured(context)
-    parts = [part_of(tables, start, size) for start in range(0, len(scenes), size)]
-    results = [judged(part, context.config, attention=i == 0) for i, part in enumerate(parts)]
-    baselines = attention_baselines(
-        parts[0], context.region[:size], stream(job.seed, job.name, "baselines")
-    )
-    baselines["worst-group gap"] = worst_group_gap(parts[0], scenes.present[:size])
-    return results, baselines
+def _parts(classifier: Classifier, job: Job, scenes: Scenes, size: int) -> list[Tables]:
+    """The tables of consecutive audits."""
+    tables = measured(context_of(job.cue, classifier, scenes, "a", job.seed))
+    return [part_of(tables, start, size) for start in range(0, len(scenes), size)]
+
+
+def _baselines(job: Job, training: Scenes, tables: Tables, scenes: Scenes) -> dict[str, float]:
+    """What other methods say of the model, from the first audit."""
+    size = len(tables["samples"])
+    rng = stream(job.seed, job.name, "baselines")
+    region = annotated(job.cue, scenes)[:size]
+    return {
+        **attention_baselines(tables, region, rng),
+        "predictive power": predictive_power(training),
+        "worst-group gap": worst_group_gap(tables, scenes.present[:size]),
+    }
+
+
+def _exchanged(job: Job, parts: list[Tables]) -> list[list[dict[str, Any]]]:
+    """The acts of the audits when act and placebo are exchanged by a coin."""
+    config = config_of(job.cue, job.seed)
+    rng = stream(job.seed, job.name, "coin")
+    return [
+        _acts(judged(arms_exchanged(part, rng), config, attention=False).evidence) for part in parts
+    ]
 
 
 def _told(result: Result) -> dict[str, Any]:
@@ -233,8 +262,9 @@ def _acts(evidence: pd.DataFrame) -> list[dict[str, Any]]:
 def _coverage(classifier: Classifier, job: Job, settings: Settings) -> dict[str, Any]:
     """Effects on many fresh pictures, and the intervals of many audits of other fresh ones."""
     config = config_of(job.cue, job.seed)
-    population = judged(_measured(classifier, job, settings.population, "p"), config)
-    size = settings.audited
+    fresh = _measured(classifier, job, settings.population, "p")
+    population = judged(fresh, config, attention=False)
+    size = settings.covered
     pool = _measured(classifier, job, settings.covered_audits * size, "c")
     audits = [part_of(pool, i * size, size) for i in range(settings.covered_audits)]
     return {
@@ -244,7 +274,7 @@ def _coverage(classifier: Classifier, job: Job, settings: Settings) -> dict[str,
     }
 
 
-def _measured(classifier: Classifier, job: Job, n: int, prefix: str) -> dict[str, pd.DataFrame]:
+def _measured(classifier: Classifier, job: Job, n: int, prefix: str) -> Tables:
     """Tables of many fresh pictures, without attention; in parts, to stay small in memory."""
     found = []
     for k, start in enumerate(range(0, n, 4000)):
@@ -255,7 +285,7 @@ def _measured(classifier: Classifier, job: Job, n: int, prefix: str) -> dict[str
     return {name: pd.concat([part[name] for part in found], ignore_index=True) for name in found[0]}
 
 
-def _small(job: Job, audits: list[dict[str, pd.DataFrame]]) -> Iterator[dict[str, Any]]:
+def _small(job: Job, audits: list[Tables]) -> Iterator[dict[str, Any]]:
     """Audits of 20 and 40 pictures (10 and 20 with the cue), by the policy and by a lax one."""
     for pictures in (20, 40):
         for lax in (False, True):

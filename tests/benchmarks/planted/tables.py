@@ -37,8 +37,8 @@ class Study:
         A row per model: kind, cue, association, architecture, seed, accuracy, spurious, above,
         truth (relies, clean, between), verdict, null, and a column per score.
     nulls
-        A row per audit of a null model: model, kind, cue, architecture, verdict, p, score, and
-        ``one_p``, the p of one act chosen by chance.
+        A row per audit of a null model: model, kind, cue, architecture, verdict, p, score, the p of
+        one act chosen by chance (``one_p``), and likewise with arms exchanged (``exchanged_p``).
     coverage
         A row per interval: model, cue, act, truth, in95, in90.
     small
@@ -110,8 +110,8 @@ def _nulls(record: dict[str, Any]) -> Iterable[dict[str, Any]]:
         return
     kind = "independent" if job["kind"] == PLANTED else job["kind"]
     for i, audit in enumerate(record["audits"]):
-        p_values = [act["p"] for act in audit["acts"] if act["p"] is not None]
         chance = stream(i, "one p", _name(job))
+        exchanged = record["exchanged"][i] if record["exchanged"] else []
         yield {
             "model": _name(job),
             "kind": kind,
@@ -119,8 +119,14 @@ def _nulls(record: dict[str, Any]) -> Iterable[dict[str, Any]]:
             "verdict": audit["verdict"],
             "score": audit["score"],
             "p": audit["p"],
-            "one_p": float(chance.choice(p_values)) if p_values else np.nan,
+            "one_p": _one_p(audit["acts"], chance),
+            "exchanged_p": _one_p(exchanged, chance),
         }
+
+
+def _one_p(acts: list[dict[str, Any]], chance: np.random.Generator) -> float:
+    p_values = [act["p"] for act in acts if act["p"] is not None]
+    return float(chance.choice(p_values)) if p_values else np.nan
 
 
 def _covered(record: dict[str, Any]) -> Iterable[dict[str, Any]]:
@@ -243,7 +249,9 @@ def by_cue(study: Study) -> str:
     for cue in CUES:
         some = models[models["cue"] == cue]
         relies, clean = some[some["truth"] == "relies"], some[some["truth"] == "clean"]
-        told = [f"{(group['verdict'] == 'FAIL').sum()} of {len(group)}" for group in (relies, clean)]
+        told = [
+            f"{(group['verdict'] == 'FAIL').sum()} of {len(group)}" for group in (relies, clean)
+        ]
         passed = f"{(clean['verdict'] == 'PASS').sum()} of {len(clean)}"
         area = _auc_text(relies[OURS], clean[OURS])
         rows.append((cue, _counts(some), *told, passed, area))
@@ -284,28 +292,21 @@ def false_alarms(study: Study) -> str:
 
 def null_p(study: Study) -> str:
     """Uniformity of null p-values (one act of each audit, by chance)."""
-    nulls, rows = study.nulls, []
-    kinds = {"all": nulls} | {kind: some for kind, some in nulls.groupby("kind")}
-    for kind, some in kinds.items():
-        for what, part in (
-            ("removal", some[some["cue"].isin(LOCALISED)]),
-            ("sufficiency", some[~some["cue"].isin(LOCALISED)]),
-        ):
-            values = part["one_p"].dropna()
-            if len(values):
-                told = stats.kstest(values, "uniform")
-                smaller = stats.kstest(values, "uniform", alternative="greater")
-                rows.append(
-                    (
-                        kind,
-                        what,
-                        len(values),
-                        f"{told.statistic:.3f}",
-                        f"{told.pvalue:.3g}",
-                        f"{smaller.pvalue:.3g}",
-                    )
-                )
-    head = ("nulls", "test", "audits", "KS distance", "KS p", "KS p of too small p-values")
+    nulls = study.nulls
+    local = nulls["cue"].isin(LOCALISED)
+    groups = [("removal, act and placebo exchanged by a coin (exact null)", nulls["exchanged_p"])]
+    for what, some in (("removal", nulls[local]), ("sufficiency", nulls[~local])):
+        groups.append((f"{what}, all null models", some["one_p"]))
+        groups += [(f"{what}, {kind}", part["one_p"]) for kind, part in some.groupby("kind")]
+    rows = []
+    for what, column in groups:
+        values = column.dropna()
+        if len(values):
+            either = stats.kstest(values, "uniform")
+            smaller = stats.kstest(values, "uniform", alternative="greater").pvalue
+            distance = f"{either.statistic:.3f}"
+            rows.append((what, len(values), distance, f"{either.pvalue:.3g}", f"{smaller:.3g}"))
+    head = ("test, nulls", "audits", "KS distance", "KS p", "KS p against too small p-values")
     return _table(head, rows)
 
 

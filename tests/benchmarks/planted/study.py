@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import time
 import traceback
@@ -148,7 +149,7 @@ def run(folder: Path, settings: Settings, todo: Sequence[Job], workers: int) -> 
     columns = (*Progress.get_default_columns()[:2], MofNCompleteColumn())
     with (
         Progress(*columns, TimeElapsedColumn(), TimeRemainingColumn()) as progress,
-        ProcessPoolExecutor(workers, mp_context=spawn, initializer=_one_thread) as pool,
+        ProcessPoolExecutor(workers, mp_context=spawn, initializer=_settle) as pool,
     ):
         bar = progress.add_task("planted", total=len(todo), completed=len(todo) - len(open_jobs))
         running = {pool.submit(do, folder, settings, job): job for job in open_jobs}
@@ -295,5 +296,11 @@ def _small(job: Job, audits: list[Tables]) -> Iterator[dict[str, Any]]:
                 yield {"pictures": pictures, "lax": lax, "verdict": result.verdict}
 
 
-def _one_thread() -> None:
+def _settle() -> None:
+    """One thread; what was imported is not looked at by the garbage collector any more.
+
+    ``statsmodels`` collects garbage in every correction of p-values, half the time of an audit.
+    """
     torch.set_num_threads(1)
+    gc.collect()
+    gc.freeze()

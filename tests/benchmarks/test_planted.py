@@ -197,3 +197,13 @@ def test_a_study_goes_on_where_it_stopped(tmp_path: Path, monkeypatch: pytest.Mo
     again = json.loads((tmp_path / f"{todo[0].name}.json").read_text())
     assert {**first, "seconds": 0} == {**again, "seconds": 0}
     assert "small-tag" in markdown(read(tmp_path))
+
+
+def test_pictures_without_the_cue_do_not_count_as_untested() -> None:
+    scenes = draw("small-tag", 80, stream(0, "untested"))
+    module = ReadsTag().eval().requires_grad_(False)
+    classifier = Classifier(module, list(CLASSES), [0, 1], INPUT, torch.device("cpu"))
+    context = context_of("small-tag", classifier, scenes, "s")
+    result = judged(measured(context), context.config, attention=False)
+    assert sum(act.n for f in result.findings for act in f.acts[:1]) == int(scenes.present.sum())
+    assert all(act.excluded == 0 for f in result.findings for act in f.acts)

@@ -195,15 +195,15 @@ class Result:
 
 
 def judged(tables: Tables, config: Audit, *, attention: bool = True) -> Result:
-    """Evidence, findings and verdict of an audit's tables."""
-    evidence = build_evidence(
-        tables["samples"],
-        tables["attention"][tables["attention"]["explained"] == "true"]
-        if attention
-        else NO_ATTENTION,
-        tables["interventions"],
-        config,
-    )
+    """Evidence, findings and verdict of an audit's tables.
+
+    Without attention its numbers are left out, but not which pictures have the region: that
+    decides how many could have been tested.
+    """
+    shares = tables["attention"][tables["attention"]["explained"] == "true"]
+    if not attention:
+        shares = shares.assign(share=np.nan, rho=np.nan)
+    evidence = build_evidence(tables["samples"], shares, tables["interventions"], config)
     findings = judge_findings(evidence, config)
     required = evidence[evidence["required"] & (evidence["attribute"] == ALL)]
     return Result(decide(findings).verdict, findings, required.reset_index(drop=True))

@@ -276,13 +276,12 @@ def _coverage(classifier: Classifier, job: Job, settings: Settings) -> dict[str,
 
 
 def _measured(classifier: Classifier, job: Job, n: int, prefix: str) -> Tables:
-    """Tables of many fresh pictures, without attention; in parts, to stay small in memory."""
+    """Tables of many fresh pictures, without maps; in parts, to stay small in memory."""
     found = []
     for k, start in enumerate(range(0, n, 4000)):
         scenes = _drawn(job, min(4000, n - start), f"{prefix}{k}")
         tables = measured(context_of(job.cue, classifier, scenes, f"{prefix}{k:03d}-", job.seed))
-        found.append({**tables, "attention": tables["attention"].iloc[:0]})
-        del found[-1]["maps"]
+        found.append({name: table for name, table in tables.items() if name != "maps"})
     return {name: pd.concat([part[name] for part in found], ignore_index=True) for name in found[0]}
 
 

@@ -25,6 +25,7 @@ from audit.data.images import read_picture
 from audit.data.reasons import Kind
 from audit.gate import read_waivers
 from audit.interventions import check_fills
+from audit.interventions.draw import draw
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
 from audit.models.devices import choose_device
@@ -118,7 +119,9 @@ def _classifier(config: Audit, classes: list[str]) -> Classifier:
 
 
 def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) -> dict[str, str]:
-    audited = len(usable(dataset.samples, "audit"))
+    audit_part = usable(dataset.samples, "audit")
+    audited = len(audit_part)
+    drawn = int((draw(dataset.samples, config)[audit_part] > 0).sum())
     origin = "trained by the run" if config.model.trains else "loaded"
     height, width = config.model.input.size
     return {
@@ -137,7 +140,9 @@ def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) ->
         "layer": why_this_layer(config, context.classifier),
         "tests": ", ".join(f"{region} by {test}" for region, test in context.tests.items())
         or "none",
-        "cost": f"about {seconds * audited:.0f} s to explain and intervene on this device"
+        "altered": f"{drawn:,} of {audited:,} audited samples (interventions.per_cell)",
+        "cost": f"{'at most' if drawn < audited else 'about'} {seconds * audited:.0f} s "
+        "to explain and intervene on this device"
         + (
             f", after {config.model.train.epochs} epochs of training" if config.model.trains else ""
         ),

@@ -1,9 +1,10 @@
 """Fill by continuing lines and colours from the border inwards (OpenCV).
 
-Against the other fills it leaves the faintest outline: on patches of known content, the step across
-the border of the filled area is half as large as the picture's own at that place (blur and local
-mean: twice as large). Navier-Stokes and Telea's method do alike; scikit-image's biharmonic
-inpainting leaves no fainter outline and takes several times as long.
+Of all fills it leaves the faintest outline: 0.4 to 0.6 of the picture's own step across the border
+of the filled area, against 1.4 to 3.3 for blur and local mean (``python -m tests.benchmarks.fills``
+on the demo and the occupations, 64 to 224 pixels), at a few times their cost. Telea's method does
+alike; scikit-image's biharmonic inpainting leaves no fainter outline and takes five to ten times as
+long.
 """
 
 from __future__ import annotations

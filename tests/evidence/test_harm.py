@@ -204,6 +204,49 @@ def test_the_gap_s_interval_covers(paired: bool) -> None:
     assert stats.binomtest(covered, runs, 0.95).pvalue > 0.001 or covered / runs > 0.95
 
 
+def test_more_samples_narrow_the_gap() -> None:
+    widths = []
+    for times in (10, 40, 160):
+        hits = np.tile([1.0, 1.0, 1.0, 0.0, 1.0, 0.0], times)
+        first = np.tile([True, True, True, True, False, False], times)
+        every = np.arange(len(hits))
+        found = weighted_difference(hits, first, np.zeros_like(every), 1, every, 0.95)
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths, reverse=True)
+
+
+HARM = ("worst_group", "aligned_gap", "brier", "calibration_gap", "ece", "true_margin_effect")
+
+
+def _harm(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    found = built(samples, trials)
+    return found[found["measure"].isin(HARM)].reset_index(drop=True)
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    samples = with_training(people(120, cluster_size=2), CONFOUNDED, cluster_size=2)
+    trials = planted.removal(people(120, cluster_size=2), "hair", flips=0.2)
+    shuffled = _harm(
+        samples.sample(frac=1, random_state=0, ignore_index=True),
+        trials.sample(frac=1, random_state=1, ignore_index=True),
+    )
+    pd.testing.assert_frame_equal(_harm(samples, trials), shuffled, check_exact=True)
+
+
+def test_other_names_for_the_classes_change_no_number() -> None:
+    samples = with_training(people(120), CONFOUNDED)
+    names = {"doctor": "zebra", "nurse": "ant"}  # and another order
+    renamed = samples.assign(
+        label=samples["label"].map(names), prediction=samples["prediction"].map(names)
+    )
+    plain, other = _harm(samples, NO_TRIALS), _harm(renamed, NO_TRIALS)
+    keys = ["measure", "target_class", "attribute", "subgroup"]
+    plain = plain.assign(target_class=plain["target_class"].replace(names))
+    pd.testing.assert_frame_equal(
+        plain.sort_values(keys, ignore_index=True), other.sort_values(keys, ignore_index=True)
+    )
+
+
 # ---- the worst group
 
 
@@ -427,9 +470,7 @@ def test_nothing_of_it_changes_the_verdict_s_rows() -> None:
     audited = with_training(people(120), CONFOUNDED)
     trials = planted.removal(people(120), "face", flips=0.2)
     found = built(audited, trials)
-    harm = found["measure"].isin(
-        ["worst_group", "aligned_gap", "brier", "calibration_gap", "ece", "true_margin_effect"]
-    )
+    harm = found["measure"].isin(HARM)
     assert harm.sum() > 20
     assert not found.loc[harm, "required"].any()
     assert found.loc[harm, ["p", "p_adjusted", "detectable"]].isna().all(axis=None)

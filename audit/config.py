@@ -10,6 +10,8 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
 Role = Literal["core", "allowed", "forbidden"]
+PlaceboName = Literal["compact", "same-shape"]
+FillName = Literal["blur", "local-mean", "noise", "inpaint"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
@@ -355,8 +357,17 @@ class Swap(Section):
 class Interventions(Section):
     """How reliance is tested."""
 
-    fills: Annotated[list[Literal["blur", "local-mean", "noise"]], Field(min_length=2)] = Field(
-        ["blur", "local-mean"], description="at least two"
+    fills: Annotated[list[FillName], Field(min_length=2)] = Field(
+        ["blur", "local-mean"], description="at least two; inpaint needs the extra of that name"
+    )
+    placebo: PlaceboName = Field(
+        "compact",
+        description="shape of the equal area elsewhere: compact, or the region's own where it fits",
+    )
+    per_cell: Literal["auto"] | Annotated[int, Field(ge=2)] | None = Field(
+        "auto",
+        description="clusters of each class, and of each of its subgroups, that are altered; auto: "
+        "as many as tell fail_effect from pass_effect with 80 % power; null: all",
     )
     swap: Swap | None = None
     dilate: Fraction = Field(
@@ -377,6 +388,10 @@ class Policy(Section):
     min_tested: Fraction = Field(
         0.8, description="part of the pictures with the region that must be tested to clear it"
     )
+    waivers: Path | None = Field(None, description="file of accepted findings, each for a time")
+    worsened_effect: Fraction = Field(
+        0.02, description="against a baseline: a growth of the effect beyond it is a worse finding"
+    )
 
     @model_validator(mode="after")
     def _limits_leave_room(self) -> Policy:
@@ -392,6 +407,35 @@ class Statistics(Section):
 
     resamples: int = Field(4999, ge=99, description="sign flips and bootstrap resamples")
     confidence: float = Field(0.95, ge=0.95, lt=1, description="of intervals and limits")
+
+
+class Checks(Section):
+    """Whether the maps can be trusted on this model: the explainer scorecard."""
+
+    enabled: bool = Field(True, description="check the explainer")
+    samples: int = Field(96, ge=1, description="audited pictures, evenly spaced, to check it on")
+    draws: int = Field(5, ge=5, description="random models at the end of the cascade")
+    stages: int = Field(5, ge=2, description="stages of the cascade, from the head down")
+    max_correlation: Fraction = Field(
+        0.3, description="maps of the model and of random ones must be ruled out to agree more"
+    )
+    max_alignment: Fraction = Field(
+        0.03, description="share of random models' maps on a region, beyond chance, let pass"
+    )
+    epsilon: float = Field(
+        4 / 255, gt=0, le=1, description="largest change of a pixel in 0..1 by the adversary"
+    )
+    steps: int = Field(5, ge=1, description="steps of the adversary")
+
+
+class GatePolicy(Section):
+    """What a run is judged by again: the two sections of an audit that decide.
+
+    It stands alone: what it leaves out has the default, not what the run was configured with.
+    """
+
+    policy: Policy = Policy()
+    statistics: Statistics = Statistics()
 
 
 class Output(Section):
@@ -430,6 +474,7 @@ class Audit(Section):
     interventions: Interventions = Interventions()
     policy: Policy = Policy()
     statistics: Statistics = Statistics()
+    checks: Checks = Checks()
     output: Output = Output()
     execution: Execution = Execution()
 
@@ -456,6 +501,9 @@ class Audit(Section):
         unknown = set(self.model.train.augment.paint_regions) - set(names)
         if unknown:
             raise ValueError(f"model.train.augment.paint_regions: unknown {sorted(unknown)}")
+        per_cell, fewest = self.interventions.per_cell, self.policy.min_clusters
+        if isinstance(per_cell, int) and per_cell < fewest:
+            raise ValueError(f"interventions.per_cell: below policy.min_clusters ({fewest})")
         swap = self.interventions.swap
         if swap and swap.attribute not in self.data.attributes:
             raise ValueError(f"interventions.swap.attribute: '{swap.attribute}' is no attribute")

@@ -256,7 +256,8 @@ def _mostly_fits(context: Context, batch: Batch, region: str, target_class: str)
     mask = context.removed_mask(batch.coverage, region, target_class)
     avoid = context.avoid_mask(batch.coverage, target_class)
     ids = context.samples["sample_id"].iloc[batch.index].tolist()
-    _, fits = placebos(mask, avoid, seeds_of(ids, region, context.config.seed))
+    seeds = seeds_of(ids, region, context.config.seed)
+    _, fits = placebos(context.config.interventions.placebo, mask, avoid, seeds)
     return int(fits.sum()) >= MOSTLY * int(mask.flatten(1).any(1).sum())
 
 

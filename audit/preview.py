@@ -23,6 +23,8 @@ from audit.context import (
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.data.images import read_picture
 from audit.data.reasons import Kind
+from audit.gate import read_waivers
+from audit.interventions import check_fills
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
 from audit.models.devices import choose_device
@@ -55,6 +57,9 @@ def preview(config: Audit) -> Preview:
     CuecheckError
         Whatever would stop the run.
     """
+    if config.policy.waivers is not None:
+        read_waivers(config.policy.waivers)
+    check_fills(config.interventions.fills)
     dataset = open_dataset(config)
     quarantine_limit(dataset.samples, config.data.max_bad_fraction)
     few = dataset.subset(_some(dataset))

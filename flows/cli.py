@@ -38,7 +38,7 @@ BAD_INPUT = 2
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
-COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow"}
+COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow", "KNOWN": "yellow"}
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a shipped one.")
@@ -102,16 +102,67 @@ def demo(
         screen.print(_moral(rebalanced, _verdict(folder).verdict))
 
 
-@app.command(epilog="Example: `cuecheck gate runs/demo/20260101T000000-0a1b2c3d && ./release.sh`")
-def gate(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run."""
-    verdict = _trusted_verdict(run)
-    if as_json:
-        screen.print_json(verdict.to_json(), ensure_ascii=True)
-    else:
-        badge = Text(verdict.verdict, COLOURS[verdict.verdict])
-        screen.print(badge.append("  ").append(_plain(verdict.reason)), soft_wrap=True)
-    raise typer.Exit(verdict.exit_code)
+@app.command(
+    epilog="Example: `cuecheck gate runs/demo/20260101T000000-0a1b2c3d && ./release.sh`. "
+    "A policy to start from: `cuecheck policy > policy.yaml`."
+)
+def gate(
+    run: RunArgument,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="Judge again by this policy (YAML)."),
+    ] = None,
+    waivers: Annotated[
+        Path | None,
+        typer.Option("--waivers", metavar="FILE", help="Findings accepted for a time (YAML)."),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline", metavar="RUN", help="Only what is new or worse than in this run blocks."
+        ),
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Check that the verdict follows from the tables.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FOLDER", help="Write the judgement there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run.
+
+    Without options it obeys the stored verdict. With them the run is judged again, from its folder
+    alone, which stays as it is.
+    """
+    if not (policy or waivers or baseline or recompute or output):
+        verdict = _trusted_verdict(run)
+        _tell(verdict, [], as_json)
+        raise typer.Exit(verdict.exit_code)
+    from audit.config_file import load_policy
+    from audit.judgement import judge_again, today, write_outcome
+    from audit.runs.folder import Run
+
+    folder, other = Run(run), Run(baseline) if baseline else None
+    judgement = judge_again(
+        folder,
+        today(),
+        rules=load_policy(policy) if policy else None,
+        waivers=waivers,
+        baseline=other,
+        recompute=recompute,
+    )
+    if output:
+        write_outcome(judgement, output, *(one for one in (folder, other) if one))
+    _tell(judgement.verdict, judgement.records(), as_json)
+    raise typer.Exit(judgement.verdict.exit_code)
+
+
+@app.command("policy", epilog="Example: `cuecheck policy > policy.yaml`")
+def print_policy() -> None:
+    """Print a policy to start from, its defaults explained."""
+    typer.echo((SHIPPED / "gate" / "policy.yaml").read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()
@@ -153,10 +204,13 @@ def init(
 
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another --out")
-    out.write_text(starting_config(folder, out.resolve().parent), encoding="utf-8")
-    screen.print(
-        f"{out}: written. Next: edit the roles of its regions, then `cuecheck validate {out}`"
-    )
+    start = starting_config(folder, out.resolve().parent)
+    out.write_text(start.text, encoding="utf-8")
+    screen.print(f"{out}: written. Next:", soft_wrap=True)
+    for place in start.open_places:
+        screen.print(_plain(f"- fill in  {place}"), soft_wrap=True)
+    screen.print("- say which regions there are, and their roles")
+    screen.print(f"- cuecheck validate {shlex.quote(str(out))}", soft_wrap=True)
 
 
 @app.command()
@@ -250,12 +304,30 @@ def _through_prefect(audit: Audit, started: Any) -> None:
 
 
 def _trusted_verdict(folder: Path) -> Any:
-    """The verdict of a run that is finished and unaltered."""
+    """The verdict of a run that is finished and unaltered; its waivers as they hold today."""
+    from audit.judgement import obeyed_verdict, today
     from audit.runs.folder import Run
-    from audit.runs.record import check_record
 
-    check_record(Run(folder))
-    return _verdict(folder)
+    return obeyed_verdict(Run(folder), today())
+
+
+def _tell(verdict: Any, findings: list[dict[str, Any]], as_json: bool) -> None:
+    """The verdict, its warnings, and which findings are accepted or changed."""
+    if as_json:
+        told = json.loads(verdict.to_json())
+        told |= {"findings": findings} if findings else {}
+        screen.print_json(json.dumps(told), ensure_ascii=True)
+        return
+    badge = Text(verdict.verdict, COLOURS[verdict.verdict])
+    screen.print(badge.append("  ").append(_plain(verdict.reason)), soft_wrap=True)
+    for finding in findings:
+        if finding["change"] or finding["status"] == "WAIVED":
+            what = " ".join(filter(None, (finding["status"], finding["change"])))
+            line = Text(f"{what:<20}", COLOURS[finding["status"]])
+            about = _plain(f"{_finding_name(finding)}: {finding['reason']}")
+            screen.print(line.append(about), soft_wrap=True)
+    for warning in verdict.warnings:
+        screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)), soft_wrap=True)
 
 
 def _worst_exit(verdicts: list[Any]) -> int:
@@ -296,6 +368,8 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     screen.print(table)
     badge = Text.assemble("\n", (verdict.verdict, f"bold {COLOURS[verdict.verdict]}"))
     screen.print(badge, _plain(verdict.reason))
+    for warning in verdict.warnings:
+        screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)), soft_wrap=True)
     screen.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     screen.print(f"gate:   cuecheck gate {shlex.quote(str(folder))}", soft_wrap=True)
 
@@ -313,7 +387,7 @@ def _plain(text: str) -> Text:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.0f} %"
+    return "-" if value is None else f"{100 * value:+.0f} %".replace("-0 %", "0 %")
 
 
 def _moral(rebalanced: bool, verdict: str) -> str:

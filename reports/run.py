@@ -28,6 +28,7 @@ class Run:
     attention: pd.DataFrame
     interventions: pd.DataFrame
     evidence: pd.DataFrame
+    scorecard: pd.DataFrame
     findings: list[Record]
     verdict: Record
     provenance: Record
@@ -97,12 +98,20 @@ def read_run(folder: Path) -> Run:
             folder / "interventions.parquet", tables.INTERVENTIONS, ["region"]
         ),
         evidence=_plain(tables.read_table(folder / "evidence.parquet", tables.EVIDENCE)),
+        scorecard=_scorecard(folder / "scorecard.parquet"),
         findings=_records(folder / "findings.json", "findings"),
         verdict=_json_object(folder / "verdict.json", "verdict"),
         provenance=_json_object(folder / "provenance.json"),
         pictures=_records(folder / "pictures" / "pictures.json", "pictures", optional=True),
         model_card=_json_object(folder / "model" / "card.json", optional=True),
     )
+
+
+def _scorecard(path: Path) -> pd.DataFrame:
+    """The explainer scorecard; empty for runs made before there was one."""
+    if not path.is_file():
+        return tables.empty(tables.SCORECARD)
+    return _plain(tables.read_table(path, tables.SCORECARD))
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.tables import ALL
-from reports import words
+from reports import explainer, words
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.run import Record, Run
 
@@ -38,6 +38,7 @@ def answer(run: Run) -> dict[str, Any]:
         "sign": sign,
         "meaning": meaning,
         "reason": run.verdict.get("reason") or meaning,
+        "warnings": run.verdict.get("warnings") or [],
         "cards": [_card(run, region, test, found) for (region, test), found in cards.items()],
         "typical": _typical(run) if not cards else [],
         "undecided": _with_status(run, "INCONCLUSIVE"),
@@ -176,6 +177,13 @@ def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[
     return context
 
 
+def reliance(run: Run) -> dict[str, Any] | None:
+    """Effects of the interventions, and on how many samples they were done."""
+    found = charts(effects.by_act, effects.by_subgroup)(run)
+    drawn = int((run.audited["stands_for"] > 0).sum())
+    return found and found | {"drawn": drawn, "audited": len(run.audited)}
+
+
 def pictures(run: Run) -> dict[str, Any] | None:
     """The gallery, drawn by the page from the embedded records."""
     return {} if run.pictures else None
@@ -208,8 +216,9 @@ def provenance(run: Run) -> dict[str, Any]:
 SECTIONS = (
     Section("answer", "Verdict", answer),
     Section("findings", "Findings", findings),
-    Section("reliance", "Reliance", charts(effects.by_act, effects.by_subgroup)),
+    Section("reliance", "Reliance", reliance),
     Section("attention", "Attention", charts(attention.by_cell)),
+    Section("explainer", "Explainer", explainer.scorecard),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
     Section("harm", "Harm", harm),
     Section("pictures", "Pictures", pictures),

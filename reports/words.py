@@ -24,6 +24,7 @@ STATUSES = {
     "INCONCLUSIVE": ("Inconclusive", "Neither shown nor ruled out with this much data."),
     "ERROR": ("Could not run", "A number that the verdict needs is missing."),
     "WAIVED": ("Waived", "Confirmed, and accepted by a named owner for a limited time."),
+    "KNOWN": ("Known", "Confirmed, and no worse than in the baseline."),
     "CLEARED": ("Cleared", "Reliance above the pass limit is ruled out."),
 }
 

@@ -62,6 +62,7 @@ def select(config: Audit, manifest: Manifest) -> Selection:
             "score": np.float32("nan"),
             "margin": np.float32("nan"),
             "true_margin": np.float32("nan"),
+            "stands_for": 1.0,
         }
     )
     _hold_out(samples, manifest, config.seed)

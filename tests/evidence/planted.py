@@ -61,6 +61,7 @@ def samples(
             "score": 0.9,
             "margin": rng.normal(2.0, 1.0, n),
             "true_margin": 1.0,
+            "stands_for": 1.0,
             "attribute:gender": np.array(["man", "woman"])[rng.integers(0, 2, n)],
         }
     )

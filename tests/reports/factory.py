@@ -139,6 +139,7 @@ def _samples(
                 "score": rng.uniform(0.55, 1) if audited else None,
                 "margin": rng.uniform(0.2, 5) if audited else None,
                 "true_margin": (1 if right else -1) * rng.uniform(0.2, 5) if audited else None,
+                "stands_for": 1.0,
                 tables.attribute_column(first): group,
                 tables.attribute_column(second): attributes[second][int(rng.integers(5))],
             }
@@ -197,7 +198,8 @@ def _evidence(
             {
                 "measure": "excess_flips", "region": region, "role": "forbidden",
                 "target_class": label, "attribute": attribute, "subgroup": value, "act": act,
-                "required": whole, "n": n, "clusters": n if value != "5" else 12, "excluded": 3,
+                "required": whole, "n": n, "clusters": n if value != "5" else 12,
+                "excluded": 3, "undrawn": 0,
                 "effect": effect, "low": effect - reach, "high": effect + reach,
                 "lower_limit": effect - 0.84 * reach, "upper_limit": effect + 0.84 * reach,
                 "margin_effect": 4 * effect, "p": 0.0002, "p_adjusted": 0.0008 if whole else None,
@@ -235,7 +237,8 @@ def _described(
                 "measure": measure, "region": region, "role": "allowed", "target_class": label,
                 "attribute": attribute, "subgroup": value, "required": False, "n": n,
                 "act": tables.ALL if measure == "accuracy" else "explain:grad-cam",
-                "clusters": n if value != "5" else 12, "excluded": 0, "effect": effect,
+                "clusters": n if value != "5" else 12,
+                "excluded": 0, "undrawn": 0, "effect": effect,
                 "low": effect - 0.05, "high": effect + 0.05, "lower_limit": effect - 0.04,
                 "upper_limit": effect + 0.04, "margin_effect": None, "p": None,
                 "p_adjusted": None, "detectable": None,
@@ -294,7 +297,7 @@ def _findings(
             & (evidence["attribute"] == tables.ALL)
         ]
         columns = ["act", "effect", "low", "high", "lower_limit", "upper_limit", "p_adjusted"]
-        columns += ["n", "clusters", "excluded", "margin_effect"]
+        columns += ["n", "clusters", "excluded", "undrawn", "margin_effect"]
         acts = rows[columns].to_dict("records")
         weakest = min(acts, key=lambda act: act["lower_limit"])
         status = "CLEARED"

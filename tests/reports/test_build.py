@@ -120,6 +120,16 @@ def test_counts_are_those_of_the_tables(failed: Path) -> None:
     assert f"Quarantined samples {quarantined} " in text
 
 
+def test_a_draw_is_told(run: Path) -> None:
+    assert "audited samples, drawn by chance" not in Page(build_report(run)).text
+    samples = tables.read_table(run / "samples.parquet", tables.SAMPLES)
+    audited = (samples["part"] == "audit") & (samples["status"] == "ok")
+    samples.loc[audited.to_numpy().nonzero()[0][:20], "stands_for"] = 0.0
+    tables.write_table(samples, tables.SAMPLES, run / "samples.parquet")
+    text = " ".join(Page(build_report(run)).text.split())
+    assert f"Done on {audited.sum() - 20} of {audited.sum()} audited samples" in text
+
+
 def test_ids_are_unique_and_links_lead_somewhere(failed: Path) -> None:
     page = Page(failed)
     ids = page.ids()

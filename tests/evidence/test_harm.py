@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from audit.evidence.calibration import bins_for, calibration_error, squared_error
 from audit.evidence.conflict import over_represented, weighted_difference
+from audit.evidence.true_class import mean
 from audit.evidence.worst_group import exact_rate, lowest, simultaneous
 from audit.tables import ALL
 from tests.evidence import planted
@@ -452,6 +453,39 @@ def test_the_effect_on_the_right_answer_is_the_mean_over_clusters() -> None:
     assert found["effect"] == pytest.approx(sum(means) / len(means) / sd, rel=1e-5)
     assert found["clusters"] == len(means)
     assert found["excluded"] == 1
+
+
+def test_what_was_drawn_stands_for_the_rest() -> None:
+    audited = planted.samples(60)
+    drawn = np.where(np.arange(60) < 40, np.where(np.arange(60) < 20, 1.0, 2.0), 0.0)
+    audited["stands_for"] = drawn
+    trials = planted.removal(audited[drawn > 0], "face", flips=0.1, swap=False)
+    trials["true_margin_after"] = np.random.default_rng(12).normal(size=len(trials))
+    found = row(
+        built(audited, trials),
+        measure="true_margin_effect", region="face", target_class="doctor", act="remove:blur",
+    )  # fmt: skip
+    blur = trials[trials["fill"] == "blur"].pivot(
+        index="sample_id", columns="arm", values="true_margin_after"
+    )
+    drop = (blur["placebo"] - blur["act"]) / audited["margin"].astype(np.float64).std()
+    whole = audited.set_index("sample_id").loc[drop.index]
+    doctors = (whole["label"] == "doctor").to_numpy()
+    weights = whole["stands_for"].to_numpy()[doctors]
+    values = drop.to_numpy()[doctors]
+    assert found["effect"] == pytest.approx((weights * values).sum() / weights.sum(), rel=1e-5)
+    assert (found["n"], found["excluded"], found["undrawn"]) == (20, 0, 10)
+
+
+def test_the_mean_of_equal_clusters_is_student_s() -> None:
+    rng = np.random.default_rng(13)
+    values = rng.normal(size=24)
+    found = mean(values, np.full(24, 1 / 24), np.arange(24) // 2, 0.95)
+    by_cluster = stats.ttest_1samp(values.reshape(12, 2).mean(1), 0).confidence_interval(0.95)
+    assert_allclose((found.low, found.high), by_cluster)
+    alone = mean(values, np.full(24, 1 / 24), np.zeros(24, int), 0.95)
+    assert alone.effect == pytest.approx(values.mean())
+    assert math.isnan(alone.low)
 
 
 def test_half_a_pair_is_no_number() -> None:

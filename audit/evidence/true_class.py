@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from audit.evidence.inputs import Cell, Inputs, Row
-from audit.evidence.intervals import Interval, cluster_means, distinct
-from audit.evidence.signflip import generator
+from audit.evidence.intervals import (
+    Codes,
+    Floats,
+    Interval,
+    clustered_variance,
+    distinct,
+    effective_clusters,
+    equal_weights,
+    interval_of,
+)
 
 MEASURE = "true_margin_effect"
-_RESAMPLES = 999  # enough for limits that nothing is decided by
 _ACTS = {"removal": "remove:{}", "swap": "swap"}
 
 
@@ -20,7 +30,8 @@ def true_margin_effect(inputs: Inputs) -> list[Row]:
     In standard deviations of the margin over the audited samples, as the ``margin_effect`` of the
     findings. Above 0 the region supports the right answer (the cue agrees with the class), below 0
     it works against it (the cue conflicts); over a whole class the two may cancel, which is why no
-    verdict rests on it. Every cluster counts the same; NaN where half a pair is missing.
+    verdict rests on it. Every cluster counts the same, a drawn one for as many as it stands for;
+    NaN where half a pair is missing.
     """
     table = inputs.interventions
     table = table[table["test"].isin(list(_ACTS))]
@@ -53,20 +64,8 @@ def _rows(inputs: Inputs, region: str, act: str, cell: Cell, drop: pd.Series[flo
         return []
     clusters = inputs.cluster[used]
     values = np.asarray(drop[np.flatnonzero(used)], dtype=np.float64)
-    interval = Interval()
-    if np.isfinite(values).all():
-        statistics = inputs.config.statistics
-        rng = generator(
-            inputs.config.seed,
-            *(MEASURE, region, act, cell.target_class, cell.attribute, cell.subgroup),
-        )
-        (interval,) = cluster_means(
-            values[None],
-            clusters,
-            statistics.confidence,
-            min(statistics.resamples, _RESAMPLES),
-            rng,
-        )
+    weights = equal_weights(clusters, inputs.stands_for[used])
+    left_out = cell.inside & ~used & inputs.shows(region)
     return [
         Row(
             measure=MEASURE,
@@ -78,7 +77,37 @@ def _rows(inputs: Inputs, region: str, act: str, cell: Cell, drop: pd.Series[flo
             act=act,
             n=int(used.sum()),
             clusters=distinct(clusters),
-            excluded=int((cell.inside & ~used & inputs.shows(region)).sum()),
-            interval=interval,
+            excluded=int((left_out & inputs.drawn).sum()),
+            undrawn=int((left_out & ~inputs.drawn).sum()),
+            interval=mean(values, weights, clusters, inputs.config.statistics.confidence),
         )
     ]
+
+
+def mean(values: Floats, weights: Floats, clusters: Codes, confidence: float) -> Interval:
+    """Weighted mean with its t interval, clusters being independent; NaN where a value is missing.
+
+    Parameters
+    ----------
+    values, weights
+        [n] a value per sample, and its weight; the weights sum to 1.
+    clusters
+        [n] cluster of each sample. From a single one there is no interval.
+    confidence
+        Of the two-sided interval and of each one-sided limit.
+
+    >>> found = mean(np.array([1.0, 3.0]), np.array([0.5, 0.5]), np.array([0, 1]), 0.95)
+    >>> round(found.effect, 3), round(found.low, 3), round(found.high, 3)
+    (2.0, -10.706, 14.706)
+    """
+    centre = float(weights @ values)
+    if not np.isfinite(centre) or distinct(clusters) < 2:
+        return Interval(centre if np.isfinite(centre) else math.nan)
+    error = math.sqrt(clustered_variance(weights * (values - centre), clusters))
+    freedom = max(effective_clusters(weights, clusters) - 1, 1.0)
+
+    def bounds(alpha: float) -> tuple[float, float]:
+        reach = float(stats.t.ppf(1 - alpha / 2, freedom)) * error
+        return centre - reach, centre + reach
+
+    return interval_of(centre, confidence, bounds)

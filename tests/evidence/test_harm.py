@@ -17,6 +17,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep, proportion_
 
 from audit.evidence.calibration import bins_for, calibration_error, squared_error
 from audit.evidence.conflict import over_represented, weighted_difference
+from audit.evidence.true_class import mean
 from audit.evidence.worst_group import exact_rate, lowest, simultaneous
 from audit.tables import ALL
 from tests.evidence import planted
@@ -202,6 +203,49 @@ def test_the_gap_s_interval_covers(paired: bool) -> None:
         found = weighted_difference(hits, first, np.zeros(len(hits), int), 1, clusters, 0.95)
         covered += found.low <= p1 - p2 <= found.high
     assert stats.binomtest(covered, runs, 0.95).pvalue > 0.001 or covered / runs > 0.95
+
+
+def test_more_samples_narrow_the_gap() -> None:
+    widths = []
+    for times in (10, 40, 160):
+        hits = np.tile([1.0, 1.0, 1.0, 0.0, 1.0, 0.0], times)
+        first = np.tile([True, True, True, True, False, False], times)
+        every = np.arange(len(hits))
+        found = weighted_difference(hits, first, np.zeros_like(every), 1, every, 0.95)
+        widths.append(found.high - found.low)
+    assert widths == sorted(widths, reverse=True)
+
+
+HARM = ("worst_group", "aligned_gap", "brier", "calibration_gap", "ece", "true_margin_effect")
+
+
+def _harm(samples: pd.DataFrame, trials: pd.DataFrame) -> pd.DataFrame:
+    found = built(samples, trials)
+    return found[found["measure"].isin(HARM)].reset_index(drop=True)
+
+
+def test_the_order_of_rows_changes_nothing() -> None:
+    samples = with_training(people(120, cluster_size=2), CONFOUNDED, cluster_size=2)
+    trials = planted.removal(people(120, cluster_size=2), "hair", flips=0.2)
+    shuffled = _harm(
+        samples.sample(frac=1, random_state=0, ignore_index=True),
+        trials.sample(frac=1, random_state=1, ignore_index=True),
+    )
+    pd.testing.assert_frame_equal(_harm(samples, trials), shuffled, check_exact=True)
+
+
+def test_other_names_for_the_classes_change_no_number() -> None:
+    samples = with_training(people(120), CONFOUNDED)
+    names = {"doctor": "zebra", "nurse": "ant"}  # and another order
+    renamed = samples.assign(
+        label=samples["label"].map(names), prediction=samples["prediction"].map(names)
+    )
+    plain, other = _harm(samples, NO_TRIALS), _harm(renamed, NO_TRIALS)
+    keys = ["measure", "target_class", "attribute", "subgroup"]
+    plain = plain.assign(target_class=plain["target_class"].replace(names))
+    pd.testing.assert_frame_equal(
+        plain.sort_values(keys, ignore_index=True), other.sort_values(keys, ignore_index=True)
+    )
 
 
 # ---- the worst group
@@ -411,6 +455,39 @@ def test_the_effect_on_the_right_answer_is_the_mean_over_clusters() -> None:
     assert found["excluded"] == 1
 
 
+def test_what_was_drawn_stands_for_the_rest() -> None:
+    audited = planted.samples(60)
+    drawn = np.where(np.arange(60) < 40, np.where(np.arange(60) < 20, 1.0, 2.0), 0.0)
+    audited["stands_for"] = drawn
+    trials = planted.removal(audited[drawn > 0], "face", flips=0.1, swap=False)
+    trials["true_margin_after"] = np.random.default_rng(12).normal(size=len(trials))
+    found = row(
+        built(audited, trials),
+        measure="true_margin_effect", region="face", target_class="doctor", act="remove:blur",
+    )  # fmt: skip
+    blur = trials[trials["fill"] == "blur"].pivot(
+        index="sample_id", columns="arm", values="true_margin_after"
+    )
+    drop = (blur["placebo"] - blur["act"]) / audited["margin"].astype(np.float64).std()
+    whole = audited.set_index("sample_id").loc[drop.index]
+    doctors = (whole["label"] == "doctor").to_numpy()
+    weights = whole["stands_for"].to_numpy()[doctors]
+    values = drop.to_numpy()[doctors]
+    assert found["effect"] == pytest.approx((weights * values).sum() / weights.sum(), rel=1e-5)
+    assert (found["n"], found["excluded"], found["undrawn"]) == (20, 0, 10)
+
+
+def test_the_mean_of_equal_clusters_is_student_s() -> None:
+    rng = np.random.default_rng(13)
+    values = rng.normal(size=24)
+    found = mean(values, np.full(24, 1 / 24), np.arange(24) // 2, 0.95)
+    by_cluster = stats.ttest_1samp(values.reshape(12, 2).mean(1), 0).confidence_interval(0.95)
+    assert_allclose((found.low, found.high), by_cluster)
+    alone = mean(values, np.full(24, 1 / 24), np.zeros(24, int), 0.95)
+    assert alone.effect == pytest.approx(values.mean())
+    assert math.isnan(alone.low)
+
+
 def test_half_a_pair_is_no_number() -> None:
     audited = planted.samples(60)
     trials = planted.removal(audited, "face", flips=0.1, swap=False)
@@ -427,9 +504,7 @@ def test_nothing_of_it_changes_the_verdict_s_rows() -> None:
     audited = with_training(people(120), CONFOUNDED)
     trials = planted.removal(people(120), "face", flips=0.2)
     found = built(audited, trials)
-    harm = found["measure"].isin(
-        ["worst_group", "aligned_gap", "brier", "calibration_gap", "ece", "true_margin_effect"]
-    )
+    harm = found["measure"].isin(HARM)
     assert harm.sum() > 20
     assert not found.loc[harm, "required"].any()
     assert found.loc[harm, ["p", "p_adjusted", "detectable"]].isna().all(axis=None)

@@ -38,6 +38,7 @@ from audit.tables import (
     EVIDENCE,
     INTERVENTIONS,
     MAPS,
+    PROPERTIES,
     SAMPLES,
     empty,
     read_table,
@@ -74,14 +75,15 @@ def prepare(run: Run, progress: Progress = silent) -> None:
             refuse(run, changed)
         return
     count = len(dataset.samples)
-    samples, _ = check_dataset(
+    samples, properties = check_dataset(
         dataset,
         workers=config.execution.workers,
         progress=lambda done: progress("check data", done, count),
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
-    write_table(samples, SAMPLES, run.checked)
+    write_table(properties, PROPERTIES, run.table("properties"))
+    write_table(samples, SAMPLES, run.checked)  # last: with it the stage is done
 
 
 def fit(run: Run, progress: Progress = silent) -> None:

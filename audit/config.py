@@ -79,7 +79,10 @@ class Data(Section):
     max_bad_fraction: Fraction = Field(0.01, description="more bad samples than this stop the run")
     max_pixels: int = Field(50_000_000, ge=1, description="larger pictures are quarantined")
     near_duplicate_bits: int = Field(
-        2, ge=0, le=15, description="64-bit picture hashes that differ in no more are near-duplicates"
+        2,
+        ge=0,
+        le=15,
+        description="64-bit picture hashes that differ in no more are near-duplicates",
     )
     scenes: Scenes = Scenes()
 

@@ -165,7 +165,9 @@ PROPERTIES = Table(
         Column("sharpness", pa.float32(), "variance of the Laplacian, squared grey levels"),
         Column("border", pa.float32(), "part of the picture in uniform margins; 1: blank"),
         Column("phash", pa.uint64(), "perceptual hash; near-duplicates differ in few bits"),
-        Column("areas", pa.list_(pa.float32()), "part of the picture in each region, as configured"),
+        Column(
+            "areas", pa.list_(pa.float32()), "part of the picture in each region, as configured"
+        ),
     ),
 )
 

@@ -9,7 +9,7 @@ to 100 %. Colour, mirroring and cropping are not seen.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
@@ -30,6 +30,7 @@ _CHUNK = 2**20  # comparisons held at once
 _ONES = np.array([value.bit_count() for value in range(2**16)], dtype=np.uint8)
 
 Hashes = NDArray[np.uint64]
+Record = dict[Hashable, Any]
 
 
 def hamming(first: Hashes, second: Hashes) -> NDArray[np.int64]:
@@ -212,10 +213,10 @@ class _Leaks(_Pairs):
         return list(islice(self._rows(pictures), _LISTED))
 
     def _rows(self, pictures: int) -> Iterator[dict[str, Any]]:
-        ours, theirs = (group.rows.groupby("hash") for group in (self.audit, self.training))
+        ours, theirs = (_Members(group.rows) for group in (self.audit, self.training))
         for distance, a, b in self.closest:
-            for one in ours.get_group(a).head(_LISTED).itertuples():
-                for other in theirs.get_group(b).head(_LISTED).itertuples():
+            for one in ours[a]:
+                for other in theirs[b]:
                     yield _row(LEAK, one, other, distance, self.pairs, pictures)
 
 
@@ -225,11 +226,11 @@ class _Within(_Pairs):
     def __init__(self, group: _Group) -> None:
         super().__init__()
         self.group = group
-        cluster = group.rows.groupby("hash")["cluster"]
-        hashes = group.count.size
-        self.own_least = cluster.min().reindex(range(hashes), fill_value=np.iinfo(np.int64).max)
-        self.own_most = cluster.max().reindex(range(hashes), fill_value=-1)
-        self.own_least, self.own_most = self.own_least.to_numpy(), self.own_most.to_numpy()
+        code, cluster = (group.rows[name].to_numpy() for name in ("hash", "cluster"))
+        self.own_least = np.full(group.count.size, np.iinfo(np.int64).max)
+        self.own_most = np.full(group.count.size, -1)
+        np.minimum.at(self.own_least, code, cluster)
+        np.maximum.at(self.own_most, code, cluster)
         self.least, self.most = self.own_least.copy(), self.own_most.copy()
 
     def add(self, first: Codes, second: Codes, distance: Codes) -> None:
@@ -250,11 +251,12 @@ class _Within(_Pairs):
 
     def rows(self, pairs: int, pictures: int) -> Iterator[dict[str, Any]]:
         """Rows of the table; of equal pictures in one cluster the first."""
-        members = self.group.apart.groupby("hash")
+        members = _Members(self.group.apart)
         for distance, a, b in self.closest:
-            for one in members.get_group(a).head(_LISTED).itertuples():
-                for other in members.get_group(b).head(_LISTED).itertuples():
-                    if one.cluster != other.cluster and (a != b or one.Index < other.Index):
+            for one in members[a]:
+                for other in members[b]:
+                    both_ways = a == b and one["sample_id"] > other["sample_id"]
+                    if one["cluster"] != other["cluster"] and not both_ways:
                         yield _row(CLUSTERS, one, other, distance, pairs, pictures)
 
 
@@ -267,15 +269,25 @@ def _closest_of(groups: list[_Within]) -> list[dict[str, Any]]:
     ]
 
 
+class _Members:
+    """The first samples of each hash."""
+
+    def __init__(self, rows: pd.DataFrame) -> None:
+        self.rows, self.places = rows, rows.groupby("hash").indices
+
+    def __getitem__(self, code: int) -> list[Record]:
+        return self.rows.iloc[self.places[code][:_LISTED]].to_dict("records")
+
+
 def _row(
-    kind: str, one: Any, other: Any, distance: int, pairs: int, pictures: int
+    kind: str, one: Record, other: Record, distance: int, pairs: int, pictures: int
 ) -> dict[str, Any]:
     return {
         "kind": kind,
-        "sample_id": one.sample_id,
-        "other_id": other.sample_id,
-        "part": one.part,
-        "other_part": other.part,
+        "sample_id": one["sample_id"],
+        "other_id": other["sample_id"],
+        "part": one["part"],
+        "other_part": other["part"],
         "distance": distance,
         "pairs": pairs,
         "pictures": pictures,

@@ -20,7 +20,9 @@ from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import RunError
 from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
-from audit.gate import decide, judge_findings, junit_xml, summary_markdown
+from audit.evidence.association import build_association
+from audit.evidence.duplicates import duplicate_warnings, find_duplicates
+from audit.gate import decide, judge_findings, junit_xml, summary_markdown, with_origins
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
@@ -34,7 +36,10 @@ from audit.runs.record import seal as seal_record
 from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, write_shard
 from audit.shard import measure_shard
 from audit.tables import (
+    ASSOCIATION,
     ATTENTION,
+    CELLS,
+    DUPLICATES,
     EVIDENCE,
     INTERVENTIONS,
     MAPS,
@@ -82,7 +87,9 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
+    duplicates = find_duplicates(samples, properties, config.data.near_duplicate_bits)
     write_table(properties, PROPERTIES, run.table("properties"))
+    write_table(duplicates, DUPLICATES, run.table("duplicates"))
     write_table(samples, SAMPLES, run.checked)  # last: with it the stage is done
 
 
@@ -207,13 +214,28 @@ def judge(run: Run) -> None:
         read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
         config,
     )
-    findings = judge_findings(evidence, config)
+    association, cells = build_association(samples, _properties(run), config)
+    findings = with_origins(judge_findings(evidence, config), association, cells, config)
+    warnings = duplicate_warnings(_duplicates(run))
     verdict = decide(findings)
     write_table(evidence, EVIDENCE, run.table("evidence"))
+    write_table(association, ASSOCIATION, run.table("association"))
+    write_table(cells, CELLS, run.table("cells"))
     write_json(run.findings, {"findings": [asdict(finding) for finding in findings]})
     write_text(run.verdict, verdict.to_json())
-    write_text(run.folder / "summary.md", summary_markdown(config, findings, verdict))
+    write_text(run.folder / "summary.md", summary_markdown(config, findings, verdict, warnings))
     write_text(run.folder / "junit.xml", junit_xml(config, findings, verdict))
+
+
+def _properties(run: Run) -> pd.DataFrame:
+    """Properties of the pictures; none in a run folder of before they were measured."""
+    path = run.table("properties")
+    return read_table(path, PROPERTIES) if path.is_file() else empty(PROPERTIES)
+
+
+def _duplicates(run: Run) -> pd.DataFrame:
+    path = run.table("duplicates")
+    return read_table(path, DUPLICATES) if path.is_file() else empty(DUPLICATES)
 
 
 def illustrate(run: Run) -> None:

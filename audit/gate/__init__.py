@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audit.gate.findings import Act, Finding, Status, WorstSubgroup
 from audit.gate.judge import judge_findings
+from audit.gate.origin import with_origins
 from audit.gate.outputs import junit_xml, summary_markdown
 from audit.gate.verdict import EXIT_CODES, Verdict, decide
 
@@ -18,4 +19,5 @@ __all__ = [
     "judge_findings",
     "junit_xml",
     "summary_markdown",
+    "with_origins",
 ]

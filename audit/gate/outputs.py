@@ -16,8 +16,10 @@ _ROWS = 20  # findings in the summary
 _ORDER = ("ERROR", "CONFIRMED", "INCONCLUSIVE", "WAIVED", "CLEARED")
 
 
-def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> str:
-    """Short Markdown for a pull request: the verdict, then the findings, worst first.
+def summary_markdown(
+    config: Audit, findings: Sequence[Finding], verdict: Verdict, warnings: Sequence[str] = ()
+) -> str:
+    """Short Markdown for a pull request: the verdict, warnings, findings (worst first), remedies.
 
     Names from the data are escaped: no markup, link, mention or line break survives.
     """
@@ -29,6 +31,8 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
         "",
         _escaped(verdict.reason),
     ]
+    for warning in warnings:
+        lines += ["", f"**Warning:** {_escaped(warning)}"]
     if ranked:
         limits = f"{100 * config.statistics.confidence:.4g} % limits"
         lines += [
@@ -39,7 +43,22 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
         ]
     if len(ranked) > _ROWS:
         lines += ["", f"… and {len(ranked) - _ROWS} more."]
+    lines += _remedies(ranked)
     return "\n".join(lines) + "\n"
+
+
+def _remedies(ranked: Sequence[Finding]) -> list[str]:
+    """What to do about the findings shown, once for each thing to do."""
+    advised = {
+        (finding.region, finding.remedy.sentence): finding.origin
+        for finding in ranked[:_ROWS]
+        if finding.remedy
+    }
+    lines = [
+        f"- {_escaped(region)}{f' ({origin})' if origin else ''}: {_escaped(sentence)}"
+        for (region, sentence), origin in advised.items()
+    ]
+    return ["", "What to do:", "", *lines] if lines else []
 
 
 def _table_row(finding: Finding) -> str:

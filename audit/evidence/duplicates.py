@@ -40,7 +40,8 @@ def hamming(first: Hashes, second: Hashes) -> NDArray[np.int64]:
     array([2])
     """
     words = np.ascontiguousarray(first ^ second).view(np.uint16).reshape(-1, 4)
-    return _ONES[words].sum(axis=1, dtype=np.int64)
+    bits: NDArray[np.int64] = _ONES[words].sum(axis=1, dtype=np.int64)
+    return bits
 
 
 def near_pairs(hashes: Hashes, limit: int) -> Iterator[tuple[Codes, Codes]]:
@@ -160,12 +161,13 @@ def find_duplicates(samples: pd.DataFrame, properties: pd.DataFrame, limit: int)
     of_audit = table["part"].astype(str) == "audit"
     audit, training = (_Group.of(table[of_audit == side], *sizes) for side in (True, False))
     leaks, within = _Leaks(audit, training), [_Within(audit), _Within(training)]
+    kinds: list[_Leaks | _Within] = [leaks, *within]
     itself = np.arange(hashes.size)
-    for kind in (leaks, *within):
+    for kind in kinds:
         kind.add(itself, itself, np.zeros_like(itself))
     for first, second in near_pairs(hashes, limit):
         distance = hamming(hashes[first], hashes[second])
-        for kind in (leaks, *within):
+        for kind in kinds:
             kind.add(first, second, distance)
     frame = pd.DataFrame([*leaks.listed(), *_closest_of(within)])
     if frame.empty:

@@ -72,11 +72,18 @@ def smallest_additions(table: Floats) -> Floats:
     above = np.zeros((i.size, r + k))
     above[np.arange(i.size), i] = above[np.arange(i.size), r + j] = 1
     start = np.concatenate([np.log(table.max(1)), np.zeros(k)])
+
+    def total(x: Floats) -> float:
+        return float(special.logsumexp(x[:r]) + special.logsumexp(x[r:]))
+
+    def slope(x: Floats) -> Floats:
+        return np.concatenate([special.softmax(x[:r]), special.softmax(x[r:])])
+
     solved = optimize.minimize(
-        lambda x: special.logsumexp(x[:r]) + special.logsumexp(x[r:]),
+        total,
         start,
-        jac=lambda x: np.concatenate([special.softmax(x[:r]), special.softmax(x[r:])]),
-        constraints={"type": "ineq", "fun": lambda x: above @ x - counts, "jac": lambda x: above},
+        jac=slope,
+        constraints=optimize.LinearConstraint(above, lb=counts),
         method="SLSQP",
         options={"maxiter": 500, "ftol": 1e-12},
     )

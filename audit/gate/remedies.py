@@ -40,7 +40,7 @@ def remedy(finding: Finding, cells: pd.DataFrame, config: Audit) -> Remedy:
     shown = additions if len(additions) <= _SMALL else lacking[:_SMALL]
     if not lacking:
         return Remedy(f"{_upper(painting)}. {_AGAIN}", bias.factor, shown, augment)
-    too = f" {_listed(bias.also)} gives the class away too." if bias.also else ""
+    too = f" The class is tied to {_listed(bias.also)} too." if bias.also else ""
     sentence = f"{_collect(lacking, bias)}, or {painting}.{too} {_AGAIN}"
     return Remedy(sentence, bias.factor, shown, augment)
 

@@ -97,6 +97,12 @@ class Data(Section):
     audit: Filter = Field({}, description="column: value(s) of the audited rows; default: all")
     max_bad_fraction: Fraction = Field(0.01, description="more bad samples than this stop the run")
     max_pixels: int = Field(50_000_000, ge=1, description="larger pictures are quarantined")
+    near_duplicate_bits: int = Field(
+        2,
+        ge=0,
+        le=15,
+        description="64-bit picture hashes that differ in no more are near-duplicates",
+    )
     scenes: Scenes = Scenes()
 
     @model_validator(mode="after")
@@ -214,6 +220,9 @@ class Regions(Section):
     derived: dict[str, Derived] = Field({}, description="regions made from the annotated ones")
     roles: Roles = Roles()
     per_class: dict[str, Roles] = Field({}, description="class: roles that differ for it")
+    reveals: dict[str, DistinctNames] = Field(
+        {}, description="region: the attributes that it can give away; default: every attribute"
+    )
 
     @property
     def annotated(self) -> list[str]:
@@ -248,6 +257,9 @@ class Regions(Section):
             unknown = set(derived.union or derived.outside or []) - set(self.annotated)
             if unknown:
                 raise ValueError(f"derived.{name}: unknown region(s) {sorted(unknown)}")
+        unknown = set(self.reveals) - set(self.names)
+        if unknown:
+            raise ValueError(f"reveals: unknown {sorted(unknown)}; regions are {self.names}")
         for roles in (self.roles, *self.per_class.values()):
             named = [*roles.core, *roles.allowed, *roles.forbidden]
             unknown = set(named) - set(self.names)
@@ -384,6 +396,10 @@ class Policy(Section):
     pass_effect: Fraction = Field(0.10, description="excess flip rate that must be ruled out")
     sufficiency_fail: Fraction = Field(0.10, description="sufficiency excess that is reliance")
     sufficiency_pass: Fraction = Field(0.20, description="sufficiency excess to be ruled out")
+    association_fail: Fraction = Field(
+        0.10, description="Cramer's V of label and attribute that counts as data bias"
+    )
+    association_pass: Fraction = Field(0.20, description="Cramer's V to be ruled out")
     min_clusters: int = Field(30, ge=2, description="independent units a finding needs")
     min_tested: Fraction = Field(
         0.8, description="part of the pictures with the region that must be tested to clear it"
@@ -399,6 +415,8 @@ class Policy(Section):
             raise ValueError("fail_effect must be below pass_effect, or no data could decide")
         if self.sufficiency_fail >= self.sufficiency_pass:
             raise ValueError("sufficiency_fail must be below sufficiency_pass")
+        if self.association_fail >= self.association_pass:
+            raise ValueError("association_fail must be below association_pass")
         return self
 
 
@@ -510,7 +528,11 @@ class Audit(Section):
         known = set(self.data.classes or self.regions.per_class)
         if self.data.label_columns and self.data.classes is None:
             known = {name for label in self.data.label_columns for name in sides(label)}
-        unknown = set(self.regions.per_class) - known
+        strange = set(self.regions.per_class) - known
+        if strange:
+            raise ValueError(f"regions.per_class: unknown class(es) {sorted(strange)}")
+        revealed = {name for names in self.regions.reveals.values() for name in names}
+        unknown = revealed - set(self.data.attributes)
         if unknown:
-            raise ValueError(f"regions.per_class: unknown class(es) {sorted(unknown)}")
+            raise ValueError(f"regions.reveals: {sorted(unknown)} not among data.attributes")
         return self

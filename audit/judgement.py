@@ -14,10 +14,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from audit.checks import explainer_trusted
 from audit.config import Audit, GatePolicy
 from audit.config_file import dump_config
 from audit.errors import CuecheckError, RunError
-from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
+from audit.evidence import (
+    ATTENTION_COLUMNS,
+    INTERVENTIONS_COLUMNS,
+    MAPS_COLUMNS,
+    build_evidence,
+)
+from audit.evidence.association import build_association
+from audit.evidence.duplicates import duplicate_warnings
 from audit.evidence.inputs import Inputs, read_inputs
 from audit.gate import (
     Finding,
@@ -29,6 +37,7 @@ from audit.gate import (
     refused,
     summary_markdown,
     waive,
+    with_origins,
 )
 from audit.gate.baseline import Side, ratchet
 from audit.gate.waivers import Waiver
@@ -36,32 +45,69 @@ from audit.runs.files import file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
 from audit.runs.record import NEEDED, check_record
 from audit.tables import (
+    ASSOCIATION,
     ATTENTION,
+    CELLS,
+    DUPLICATES,
     EVIDENCE,
     INTERVENTIONS,
+    MAPS,
+    PROPERTIES,
     SAMPLES,
+    SCORECARD,
     read_table,
     write_table,
 )
 
 GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
-_MEASURED = ("samples.parquet", "attention.parquet", "interventions.parquet")
+_MEASURED = tuple(
+    f"{table.name}.parquet"
+    for table in (SAMPLES, PROPERTIES, DUPLICATES, ATTENTION, INTERVENTIONS, MAPS, SCORECARD)
+)
 _SAME = 1e-9  # processors round sums differently
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What findings are judged by.
+
+    Attributes
+    ----------
+    evidence, association, cells
+        Tables as in :mod:`audit.tables`.
+    trusted
+        Whether the maps earned trust on this model; None where that was not checked.
+    warnings
+        About the data, in words.
+    """
+
+    evidence: pd.DataFrame
+    association: pd.DataFrame
+    cells: pd.DataFrame
+    trusted: bool | None
+    warnings: list[str]
+
+    def findings(self, config: Audit) -> list[Finding]:
+        """The findings under a configuration, with where they come from."""
+        found = judge_findings(self.evidence, config, self.trusted)
+        return with_origins(found, self.association, self.cells, config)
+
+
+@dataclass(frozen=True)
 class Judgement:
-    """What was decided, on what evidence, under which configuration."""
+    """What was decided, on what facts, under which configuration."""
 
     config: Audit
-    evidence: pd.DataFrame
+    facts: Facts
     findings: list[Finding]
     verdict: Verdict
 
     def write(self, folder: Path) -> None:
-        """Write evidence, findings, verdict, summary and JUnit XML."""
-        write_table(self.evidence, EVIDENCE, folder / "evidence.parquet")
+        """Write evidence, associations, findings, verdict, summary and JUnit XML."""
+        for table in (EVIDENCE, ASSOCIATION, CELLS):
+            frame = getattr(self.facts, table.name)
+            write_table(frame, table, folder / f"{table.name}.parquet")
         write_json(folder / "findings.json", {"findings": self.records()})
         write_text(folder / "verdict.json", self.verdict.to_json())
         told = (self.config, self.findings, self.verdict)
@@ -94,9 +140,9 @@ def judge_run(run: Run, day: date) -> Judgement:
     if config.policy.waivers is not None:
         waivers = read_waivers(config.policy.waivers)
         write_text(run.waivers, config.policy.waivers.read_text(encoding="utf-8"))
-    evidence = build_evidence(*measured_tables(run), config)
-    findings, warnings = waive(judge_findings(evidence, config), waivers, day)
-    return Judgement(config, evidence, findings, decide(findings, warnings))
+    facts = _facts_anew(run, config)
+    findings, warnings = waive(facts.findings(config), waivers, day)
+    return Judgement(config, facts, findings, decide(findings, [*facts.warnings, *warnings]))
 
 
 def obeyed_verdict(run: Run, day: date) -> Verdict:
@@ -153,17 +199,16 @@ def judge_again(
     config = own if rules is None else _under(own, rules)
     if recompute:
         _refuse_what_does_not_follow(run, own)
-    evidence = _stored_evidence(run) if rules is None else _evidence_anew(run, own, config)
-    findings, warnings = waive(
-        judge_findings(evidence, config), _waivers(run, rules, config, waivers), day
-    )
+    facts = _stored_facts(run) if rules is None else _facts_under(run, own, config)
+    findings, void = waive(facts.findings(config), _waivers(run, rules, config, waivers), day)
+    warnings = [*facts.warnings, *void]
     if baseline is not None:
         try:
             findings = _against(baseline, run, findings, config)
         except (CuecheckError, OSError) as error:
             why = f"The baseline cannot be used: {error}"
-            return Judgement(config, evidence, [], refused(why, warnings))
-    return Judgement(config, evidence, findings, decide(findings, warnings))
+            return Judgement(config, facts, [], refused(why, warnings))
+    return Judgement(config, facts, findings, decide(findings, warnings))
 
 
 def write_outcome(judgement: Judgement, folder: Path, *runs: Run) -> None:
@@ -189,14 +234,34 @@ def _under(config: Audit, rules: GatePolicy) -> Audit:
     return config.model_copy(update={"policy": rules.policy, "statistics": rules.statistics})
 
 
-def _stored_evidence(run: Run) -> pd.DataFrame:
-    return read_table(run.table("evidence"), EVIDENCE)
+def _stored_facts(run: Run) -> Facts:
+    evidence, association, cells = (
+        read_table(run.table(table.name), table) for table in (EVIDENCE, ASSOCIATION, CELLS)
+    )
+    return Facts(evidence, association, cells, _trusted(run), _data_warnings(run))
 
 
-def _evidence_anew(run: Run, own: Audit, config: Audit) -> pd.DataFrame:
-    """Evidence under other rules than the run's own, from its tables."""
+def _facts_anew(run: Run, config: Audit) -> Facts:
+    samples, attention, interventions = measured_tables(run)
+    maps = read_table(run.table("maps"), MAPS, MAPS_COLUMNS, {"explained": "true"})
+    evidence = build_evidence(samples, attention, interventions, config, maps)
+    properties = read_table(run.table("properties"), PROPERTIES)
+    association, cells = build_association(samples, properties, config)
+    return Facts(evidence, association, cells, _trusted(run), _data_warnings(run))
+
+
+def _facts_under(run: Run, own: Audit, config: Audit) -> Facts:
+    """Facts under other rules than the run's own, from its tables."""
     check_record(run, needed=(*NEEDED, *_MEASURED))
-    return build_evidence(*measured_tables(run), _tested(config, own))
+    return _facts_anew(run, _tested(config, own))
+
+
+def _trusted(run: Run) -> bool | None:
+    return explainer_trusted(read_table(run.table("scorecard"), SCORECARD))
+
+
+def _data_warnings(run: Run) -> list[str]:
+    return duplicate_warnings(read_table(run.table("duplicates"), DUPLICATES))
 
 
 def _tested(config: Audit, own: Audit) -> Audit:
@@ -240,8 +305,8 @@ def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit
     rules = GatePolicy(policy=policy, statistics=config.statistics)
     judged = _under(own, rules)
     same = rules == GatePolicy(policy=own.policy, statistics=own.statistics)
-    evidence = _stored_evidence(baseline) if same else _evidence_anew(baseline, own, judged)
-    before = Side(judge_findings(evidence, judged), _inputs(baseline, judged))
+    facts = _stored_facts(baseline) if same else _facts_under(baseline, own, judged)
+    before = Side(facts.findings(judged), _inputs(baseline, judged))
     return ratchet(Side(findings, _inputs(run, config)), before, config.policy.worsened_effect)
 
 
@@ -252,12 +317,13 @@ def _inputs(run: Run, config: Audit) -> Inputs:
 def _refuse_what_does_not_follow(run: Run, config: Audit) -> None:
     """Refuse a run whose evidence, findings or verdict are not those of its tables."""
     check_record(run, needed=(*NEEDED, *_MEASURED))
-    evidence = build_evidence(*measured_tables(run), config)
-    if not _equal(evidence, _stored_evidence(run)):
-        _refuse(run.table("evidence"), "the tables it was built from")
+    facts, stored_facts = _facts_anew(run, config), _stored_facts(run)
+    for table in (EVIDENCE, ASSOCIATION, CELLS):
+        if not _equal(getattr(facts, table.name), getattr(stored_facts, table.name)):
+            _refuse(run.table(table.name), "the tables it was built from")
     waived = {"WAIVED": "CONFIRMED"} if config.policy.waivers is not None else {}
     stored = read_json(run.findings, "findings")["findings"]
-    found = [(f.fingerprint, f.status) for f in judge_findings(evidence, config)]
+    found = [(f.fingerprint, f.status) for f in facts.findings(config)]
     try:
         told = [(f["fingerprint"], waived.get(f["status"], f["status"])) for f in stored]
         statuses = pd.Series([f["status"] for f in stored], dtype=object).value_counts().to_dict()

@@ -20,6 +20,7 @@ from audit.context import Context, choose_tests, load_context, usable, why_not_g
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import RunError
+from audit.evidence.duplicates import find_duplicates
 from audit.gate import read_waivers
 from audit.interventions.draw import draw
 from audit.interventions.fills import check_fills, fill_versions
@@ -38,8 +39,10 @@ from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, writ
 from audit.shard import measure_shard
 from audit.tables import (
     ATTENTION,
+    DUPLICATES,
     INTERVENTIONS,
     MAPS,
+    PROPERTIES,
     SAMPLES,
     SCORECARD,
     empty,
@@ -83,13 +86,17 @@ def prepare(run: Run, progress: Progress = silent) -> None:
             refuse(run, changed)
         return
     count = len(dataset.samples)
-    samples, _ = check_dataset(
+    samples, properties = check_dataset(
         dataset,
         workers=config.execution.workers,
         progress=lambda done: progress("check data", done, count),
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
+    duplicates = find_duplicates(samples, properties, config.data.near_duplicate_bits)
+    write_table(properties, PROPERTIES, run.table("properties"))
+    write_table(duplicates, DUPLICATES, run.table("duplicates"))
+    # Last: with it the stage is done.
     write_table(samples.assign(stands_for=draw(samples, config)), SAMPLES, run.checked)
 
 

@@ -194,8 +194,80 @@ SCORECARD = Table(
     ),
 )
 
+PROPERTIES = Table(
+    "properties",
+    (
+        Column("sample_id", pa.string(), "sample that is not quarantined, of any part"),
+        Column("width", pa.int32(), "pixels"),
+        Column("height", pa.int32(), "pixels"),
+        Column("brightness", pa.float32(), "mean grey value, 0 to 1"),
+        Column("contrast", pa.float32(), "standard deviation of the grey value, 0 to 0.5"),
+        Column("sharpness", pa.float32(), "variance of the Laplacian, squared grey levels"),
+        Column("border", pa.float32(), "part of the picture in uniform margins; 1: blank"),
+        Column("phash", pa.uint64(), "perceptual hash; near-duplicates differ in few bits"),
+        Column(
+            "areas", pa.list_(pa.float32()), "part of the picture in each region, as configured"
+        ),
+    ),
+)
+
+ASSOCIATION = Table(
+    "association",
+    (
+        Column("part", _TEXT, "training | audit"),
+        Column("kind", _TEXT, "attribute | region (present or not) | property"),
+        Column("factor", _TEXT, "what is compared with the label: its name"),
+        Column("target_class", _TEXT, "class against all others; '*' = all classes at once"),
+        Column("measure", _TEXT, "cramers_v (attribute, region) | auc (property, of the class)"),
+        Column("n", pa.int64(), "samples"),
+        Column("clusters", pa.int64(), "independent units among them; each counts the same"),
+        Column("levels", pa.int64(), "values of the factor"),
+        Column("effect", pa.float64(), "bias-corrected Cramer's V, 0 to 1; or AUC, 0.5 = none"),
+        Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
+        Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
+        Column("lower_limit", pa.float64(), "one-sided 95 % lower limit"),
+        Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
+        Column("information", pa.float64(), "mutual information with the label, bits; null: auc"),
+        Column("information_null", pa.float64(), "bits to expect at this size without association"),
+        Column("p", pa.float64(), "permutation p of whole clusters"),
+        Column("p_adjusted", pa.float64(), "Benjamini-Hochberg over the whole table"),
+    ),
+)
+
+CELLS = Table(
+    "cells",
+    (
+        Column("part", _TEXT, "training | audit"),
+        Column("kind", _TEXT, "attribute | region"),
+        Column("factor", _TEXT, "attribute, or region"),
+        Column("level", _TEXT, "value of the attribute; present | absent"),
+        Column("label", _TEXT, "class"),
+        Column("n", pa.int64(), "samples"),
+        Column("clusters", pa.int64(), "independent units among them"),
+        Column("weight", pa.float64(), "sum over clusters of the part of each that is in the cell"),
+    ),
+)
+
+DUPLICATES = Table(
+    "duplicates",
+    (
+        Column("kind", _TEXT, "leak (training and audit) | clusters (two of one part)"),
+        Column("sample_id", pa.string(), "sample; of a leak the audited one"),
+        Column("other_id", pa.string(), "its near-duplicate"),
+        Column("part", _TEXT, "part of the sample"),
+        Column("other_part", _TEXT, "part of the other"),
+        Column("distance", pa.int32(), "bits in which the hashes differ"),
+        Column("pairs", pa.int64(), "pairs of this kind in all; the closest are listed"),
+        Column("pictures", pa.int64(), "samples in such pairs; of leaks: audited samples"),
+    ),
+)
+
 TABLES = {
-    table.name: table for table in (SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS, SCORECARD)
+    table.name: table
+    for table in (
+        *(SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS),
+        *(PROPERTIES, ASSOCIATION, CELLS, DUPLICATES, SCORECARD),
+    )
 }
 
 

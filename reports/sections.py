@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.tables import ALL
 from reports import explainer, words
+from reports.data_bias import data_bias
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.run import Record, Run
 
@@ -66,6 +67,7 @@ def _card(run: Run, region: str, test: str, found: list[Record]) -> dict[str, An
         "test": test,
         "classes": [words.class_name(str(finding["target_class"])) for finding in found],
         "rows": [finding | {"bar": bar(run, finding)} for finding in found],
+        "remedies": list(dict.fromkeys(f["remedy"]["sentence"] for f in found if f.get("remedy"))),
         "worst": max(harmed, key=lambda cell: cell.get("effect") or 0, default=None),
         "strip": _showing(run, region, classes),
     }
@@ -190,7 +192,7 @@ def pictures(run: Run) -> dict[str, Any] | None:
 
 
 def data(run: Run) -> dict[str, Any]:
-    """Composition and quarantine."""
+    """Composition, what the data gives away, and quarantine."""
     bad = run.quarantined
     chart = composition.by_class(run)
     return {
@@ -198,6 +200,7 @@ def data(run: Run) -> dict[str, Any]:
         "quarantined": len(bad),
         "kinds": Counter(str(reason).split(":")[0] for reason in bad["reason"]).most_common(),
         "bad": bad.head(QUARANTINE_ROWS)[["sample_id", "part", "reason"]].to_dict("records"),
+        **data_bias(run),
     }
 
 

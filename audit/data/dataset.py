@@ -13,13 +13,14 @@ import pandas as pd
 from audit.config import Audit
 from audit.data.files import Files
 from audit.data.images import Pixels, read_picture
+from audit.data.properties import Properties, describe
 from audit.data.reasons import Kind, kind_of
 from audit.data.regions import Masks, RegionReader, region_reader
 from audit.data.samples import select
 from audit.data.sources import read_samples
 from audit.data.threads import ordered_map
 from audit.errors import BadSample, DataError
-from audit.tables import OK, QUARANTINED
+from audit.tables import OK, PROPERTIES, QUARANTINED, to_arrow
 
 _SHOWN = 3  # ids per kind in a message
 
@@ -136,7 +137,7 @@ def open_dataset(config: Audit, *, progress: Callable[[int], None] | None = None
 
 def check_dataset(
     dataset: Dataset, *, workers: int, progress: Callable[[int], None] | None = None
-) -> tuple[pd.DataFrame, npt.NDArray[np.float32]]:
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Decode every sample once.
 
     Parameters
@@ -152,31 +153,36 @@ def check_dataset(
     -------
     samples
         As ``dataset.samples``, with ``status`` and ``reason`` filled.
-    areas
-        float32 ``[N, R]``: part of the picture in each region; NaN where quarantined.
+    properties
+        ``tables.PROPERTIES``: what the pictures that are not quarantined are like, and the part of
+        each that its regions cover.
     """
 
-    def areas_or_reason(index: int) -> npt.NDArray[np.float64] | str:
+    def looked_at(index: int) -> tuple[Properties, npt.NDArray[np.float32]] | str:
         try:
-            masks = dataset.load(index).masks
+            example = dataset.load(index)
         except BadSample as error:
             return str(error)
-        shares: npt.NDArray[np.float64] = masks.mean(axis=(1, 2), dtype=np.float64)
-        return shares
+        areas = example.masks.mean(axis=(1, 2), dtype=np.float64)
+        return describe(example.picture), areas.astype(np.float32)
 
     count = len(dataset.samples)
-    areas = np.full((count, len(dataset.regions)), np.nan, dtype=np.float32)
+    ids = dataset.samples["sample_id"].to_numpy(object)
     reasons = [""] * count
-    found = ordered_map(areas_or_reason, range(count), workers=workers, ahead=4 * workers)
+    rows = []
+    found = ordered_map(looked_at, range(count), workers=workers, ahead=4 * workers)
     for index, result in enumerate(found):
         if isinstance(result, str):
             reasons[index] = result
         else:
-            areas[index] = result
+            properties, areas = result
+            rows.append((ids[index], *properties, areas))
         if progress:
             progress(index + 1)
     status = [QUARANTINED if reason else OK for reason in reasons]
-    return dataset.samples.assign(status=status, reason=reasons), areas
+    described = pd.DataFrame(rows, columns=[column.name for column in PROPERTIES.columns])
+    samples = dataset.samples.assign(status=status, reason=reasons)
+    return samples, to_arrow(described, PROPERTIES).to_pandas()
 
 
 def quarantine_limit(samples: pd.DataFrame, max_bad_fraction: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from audit.gate.findings import Act, Change, Finding, Status, WorstSubgroup
 from audit.gate.judge import judge_findings
+from audit.gate.origin import with_origins
 from audit.gate.outputs import junit_xml, summary_markdown
 from audit.gate.verdict import EXIT_CODES, Verdict, decide, refused
 from audit.gate.waivers import read_waivers, waive
@@ -23,4 +24,5 @@ __all__ = [
     "refused",
     "summary_markdown",
     "waive",
+    "with_origins",
 ]

@@ -10,6 +10,12 @@ from typing import Literal
 Status = Literal["CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED", "KNOWN"]
 Change = Literal["new", "worsened", "unchanged", "fixed"]
 Test = Literal["removal", "sufficiency"]
+Origin = Literal[
+    "data-biased and relied on",
+    "data-biased and not relied on",
+    "relied on without bias in this data",
+    "neither",
+]
 
 SWAP = "swap"
 
@@ -49,6 +55,68 @@ class WorstSubgroup:
 
 
 @dataclass(frozen=True)
+class DataBias:
+    """Whether the data itself ties the class to something that the region gives away.
+
+    Attributes
+    ----------
+    status
+        biased: significant and above ``association_fail``; unbiased: ``association_pass`` is ruled
+        out; undecided: neither.
+    part
+        training, or audit where the training data is no part of the audit.
+    kind, factor
+        What is associated most strongly: an attribute, or whether the region is there.
+    effect, low, high, p_adjusted
+        Bias-corrected Cramer's V of it, its 95 % interval and p.
+    also
+        Other factors of the region that are biased.
+    """
+
+    status: Literal["biased", "unbiased", "undecided"]
+    part: str
+    kind: str
+    factor: str
+    effect: float
+    low: float | None
+    high: float | None
+    p_adjusted: float | None
+    also: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Addition:
+    """A cell of the data: how many independent samples it has and how many to add."""
+
+    label: str
+    level: str
+    have: int
+    add: int
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """What to do about a confirmed finding.
+
+    Attributes
+    ----------
+    sentence
+        What to do, in words.
+    factor
+        Whose cells are to be filled up; None where more data would not help.
+    cells
+        Those that lack samples (in small tables all).
+    augment
+        Regions to paint over in training.
+    """
+
+    sentence: str
+    factor: str | None = None
+    cells: list[Addition] = field(default_factory=list)
+    augment: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
 class Finding:
     """One claim about one region and the class predicted.
 
@@ -76,6 +144,11 @@ class Finding:
         Of the deciding act, among subgroups with enough clusters; None where there is none.
     change
         Against a baseline; None without one, or where neither run confirms the claim.
+    data_bias, origin
+        Whether the data is biased where the region shows it, and what that and the model's
+        reliance make together; None where either is not known.
+    remedy
+        Of a CONFIRMED finding.
     """
 
     fingerprint: str
@@ -97,6 +170,9 @@ class Finding:
     acts: list[Act] = field(default_factory=list)
     worst_subgroup: WorstSubgroup | None = None
     change: Change | None = None
+    data_bias: DataBias | None = None
+    origin: Origin | None = None
+    remedy: Remedy | None = None
 
 
 def fingerprint(audit: str, region: str, target_class: str, test: str) -> str:

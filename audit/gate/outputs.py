@@ -17,7 +17,7 @@ _ORDER = ("ERROR", "CONFIRMED", "INCONCLUSIVE", "WAIVED", "KNOWN", "CLEARED")
 
 
 def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> str:
-    """Short Markdown for a pull request: the verdict, then the findings, worst first.
+    """Short Markdown for a pull request: the verdict, warnings, findings (worst first), remedies.
 
     Names from the data are escaped: no markup, link, mention or line break survives.
     """
@@ -29,8 +29,8 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
         "",
         _escaped(verdict.reason),
     ]
-    if verdict.warnings:
-        lines += ["", *(f"- {_escaped(warning)}" for warning in verdict.warnings)]
+    for warning in verdict.warnings:
+        lines += ["", f"**Warning:** {_escaped(warning)}"]
     if ranked:
         limits = f"{100 * config.statistics.confidence:.4g} % limits"
         lines += [
@@ -44,7 +44,22 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
     accepted = [finding for finding in ranked if finding.status in ("WAIVED", "KNOWN")]
     if accepted:
         lines += ["", *(f"- {f.status}: {_escaped(f.reason)}" for f in accepted[:_ROWS])]
+    lines += _remedies(ranked)
     return "\n".join(lines) + "\n"
+
+
+def _remedies(ranked: Sequence[Finding]) -> list[str]:
+    """What to do about the findings shown, once for each thing to do."""
+    advised = {
+        (finding.region, finding.remedy.sentence): finding.origin
+        for finding in ranked[:_ROWS]
+        if finding.remedy
+    }
+    lines = [
+        f"- {_escaped(region)}{f' ({origin})' if origin else ''}: {_escaped(sentence)}"
+        for (region, sentence), origin in advised.items()
+    ]
+    return ["", "What to do:", "", *lines] if lines else []
 
 
 def _table_row(finding: Finding) -> str:

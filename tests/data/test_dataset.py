@@ -248,7 +248,8 @@ def test_hold_out_does_not_depend_on_the_order_of_the_rows() -> None:
 
 def test_areas_are_parts_of_the_picture(tiny: Fixture) -> None:
     seen: list[int] = []
-    samples, areas = check_dataset(tiny.open(), workers=2, progress=seen.append)
+    samples, properties = check_dataset(tiny.open(), workers=2, progress=seen.append)
+    areas = np.stack(properties["areas"].to_list())
     expected = [(codes() == 1).mean(), np.isin(codes(), (2, 3)).mean()]
     np.testing.assert_allclose(areas, [expected] * 8, rtol=1e-6)
     assert areas.dtype == np.float32
@@ -260,9 +261,10 @@ def test_the_check_does_not_depend_on_the_number_of_threads(tiny: Fixture) -> No
     (tiny.folder / tiny.rows[2]["path"]).unlink()
     (tiny.folder / tiny.rows[5]["mask"]).unlink()
     dataset = tiny.open()
-    (one, areas), (many, areas_again) = (check_dataset(dataset, workers=n) for n in (1, 5))
+    (one, described), (many, again) = (check_dataset(dataset, workers=n) for n in (1, 5))
     pd.testing.assert_frame_equal(one, many)
-    np.testing.assert_array_equal(areas, areas_again)
+    pd.testing.assert_frame_equal(described, again)
+    assert len(described) == 6
 
 
 def test_a_data_set_can_be_pickled(tiny: Fixture) -> None:

@@ -55,7 +55,8 @@ CHEST = {
 def test_real_data_is_read_whole(settings: dict) -> None:
     dataset = open_dataset(Audit.model_validate(settings))
 
-    samples, areas = check_dataset(dataset, workers=2)
+    samples, properties = check_dataset(dataset, workers=2)
+    areas = np.stack(properties["areas"].to_list())
 
     quarantine_limit(samples, 0)
     assert np.isfinite(areas).all()

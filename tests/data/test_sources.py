@@ -137,7 +137,8 @@ def test_a_folder_of_splits_and_classes(tmp_path: Path) -> None:
         Image.fromarray(codes()).save(tmp_path / "masks" / path)
 
     config = of_folder(tmp_path, train={"split": "train"}, audit={"split": "test"})
-    samples, areas = check_dataset(open_dataset(config), workers=2)
+    samples, properties = check_dataset(open_dataset(config), workers=2)
+    areas = np.stack(properties["areas"].to_list())
 
     assert samples["sample_id"].tolist() == sorted(paths)
     assert samples["path"].tolist() == sorted(paths)
@@ -230,7 +231,8 @@ def test_scenes_are_drawn_once_into_the_cache(tmp_path: Path, monkeypatch) -> No
     drawn: list[int] = []
     dataset = open_dataset(demo(attributes=["gender"]), progress=drawn.append)
 
-    samples, areas = check_dataset(dataset, workers=1)
+    samples, properties = check_dataset(dataset, workers=1)
+    areas = np.stack(properties["areas"].to_list())
 
     assert drawn[-1] == 36
     assert samples["part"].value_counts()["audit"] == 20

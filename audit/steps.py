@@ -19,7 +19,12 @@ from audit.context import Context, choose_tests, load_context, usable, why_not_g
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.errors import RunError
-from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
+from audit.evidence import (
+    ATTENTION_COLUMNS,
+    INTERVENTIONS_COLUMNS,
+    MAPS_COLUMNS,
+    build_evidence,
+)
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
@@ -204,6 +209,7 @@ def judge(run: Run) -> None:
         read_table(run.table("attention"), ATTENTION, ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
         read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
         config,
+        read_table(run.table("maps"), MAPS, MAPS_COLUMNS, {"explained": "true"}),
     )
     findings = judge_findings(evidence, config)
     verdict = decide(findings)

@@ -1,0 +1,93 @@
+"""Monte-Carlo permutation tests: units permuted within blocks, many statistics at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from audit.evidence.intervals import Codes, Floats
+
+Bools = NDArray[np.bool_]
+
+TIE = 1e-12  # statistics this close, relative to the largest possible, are equal
+_BATCH_CELLS = 2**18  # permuted values held at once
+_ENOUGH = 50  # exceedances after which more permutations would not make a p small
+
+
+class Blocks:
+    """Units that may change places with each other: those of the same block.
+
+    Parameters
+    ----------
+    codes
+        [n] block of each unit.
+
+    Examples
+    --------
+    >>> blocks = Blocks(np.array([0, 1, 0]))
+    >>> blocks.permutations(1, np.random.default_rng(0))[0, 1]
+    np.int64(1)
+    """
+
+    def __init__(self, codes: Codes) -> None:
+        self.size = codes.size
+        order = np.argsort(codes, kind="stable")
+        _, starts, sizes = np.unique(codes[order], return_index=True, return_counts=True)
+        self._places = [  # [blocks, size] of the blocks of one size, so that they are drawn at once
+            order[starts[sizes == size][:, None] + np.arange(size)]
+            for size in np.unique(sizes)
+            if size > 1
+        ]
+
+    def permutations(self, count: int, rng: np.random.Generator) -> Codes:
+        """[count, n] for each unit, the unit that takes its place."""
+        drawn = np.tile(np.arange(self.size), (count, 1))
+        for places in self._places:
+            every = np.broadcast_to(places, (count, *places.shape))
+            drawn[:, places] = rng.permuted(every, axis=2)
+        return drawn
+
+
+def permutation_p(
+    exceeds: Callable[[Codes], Bools],
+    blocks: Blocks,
+    rng: np.random.Generator,
+    resamples: int,
+    most: int,
+) -> Floats:
+    """p-values of several statistics of the same units, from the same permutations.
+
+    p = (1 + #{T* >= T}) / (B + 1) with B = ``resamples``; statistics that fewer than 50 of those
+    exceed go on to B = ``most``, as their p may be too coarse for a large family of tests. Such a
+    p is as valid as one of a fixed B: a statistic goes on only if its p would be smaller than that
+    of any which stops.
+
+    Parameters
+    ----------
+    exceeds
+        From permutations [b, n] to [b, tests], whether the permuted statistic is as extreme as the
+        one seen.
+    blocks
+        The units and what they may change places with.
+    rng
+        Source of the permutations.
+    resamples, most
+        Permutations for every test, and for those that need more.
+    """
+    batch = max(1, _BATCH_CELLS // max(blocks.size, 1))
+
+    def count(total: int) -> NDArray[np.int64]:
+        sizes = (min(batch, total - start) for start in range(0, total, batch))
+        parts = (exceeds(blocks.permutations(size, rng)).sum(axis=0) for size in sizes)
+        extreme: NDArray[np.int64] = np.sum(list(parts), axis=0, dtype=np.int64)
+        return extreme
+
+    extreme = count(resamples)
+    p: Floats = (1 + extreme) / (resamples + 1)
+    few = extreme < _ENOUGH
+    if most > resamples and few.any():
+        extreme = extreme + count(most - resamples)
+        p[few] = ((1 + extreme) / (most + 1))[few]
+    return p

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from audit.evidence import alignment, disparity
 from audit.tables import ALL
 from reports import words
 from reports.figures import accuracy, attention, composition, effects, style, training
@@ -14,6 +15,7 @@ from reports.run import Record, Run
 
 CARD_PICTURES = 6
 QUARANTINE_ROWS = 200
+SCREENED_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -134,6 +136,36 @@ def bar(run: Run, finding: Record) -> dict[str, Any]:
     }
 
 
+def attention_screen(run: Run) -> dict[str, Any] | None:
+    """Heat map of attention, and what the screen found per region and class."""
+    shown = charts(attention.by_cell)(run) or {"charts": []}
+    found = screened(run)
+    if not shown["charts"] and not found:
+        return None
+    level = run.config.policy.screen_q
+    return shown | {
+        "screened": found[:SCREENED_ROWS],
+        "left_out": len(found[SCREENED_ROWS:]),
+        "q": level,
+    }
+
+
+def screened(run: Run) -> list[Record]:
+    """Alignment of every region and class, with its largest disparity; the surest first."""
+    rows = run.evidence
+    apart: dict[tuple[str, str], Record] = {}
+    known = rows[(rows["measure"] == disparity.MEASURE) & rows["effect"].notna()]
+    for row in known.sort_values(["p_adjusted", "p", "subgroup"]).to_dict("records"):
+        apart.setdefault((row["region"], row["target_class"]), row)
+    found = rows[rows["measure"] == alignment.MEASURE].sort_values(
+        ["p_adjusted", "effect", "region", "target_class"], ascending=[True, False, True, True]
+    )
+    return [
+        row | {"disparity": apart.get((row["region"], row["target_class"]))}
+        for row in found.to_dict("records")
+    ]
+
+
 def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[str, Any] | None]:
     """A section that consists of charts; none where the run has data for none of them."""
 
@@ -177,7 +209,7 @@ SECTIONS = (
     Section("answer", "Verdict", answer),
     Section("findings", "Findings", findings),
     Section("reliance", "Reliance", charts(effects.by_act, effects.by_subgroup)),
-    Section("attention", "Attention", charts(attention.by_cell)),
+    Section("attention", "Attention", attention_screen),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
     Section("pictures", "Pictures", pictures),
     Section("data", "Data", data),

@@ -9,6 +9,7 @@ from typing import Literal
 
 Status = Literal["CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED"]
 Test = Literal["removal", "sufficiency"]
+Attention = Literal["nominated", "silent", "untrusted", "unmeasurable"]
 
 SWAP = "swap"
 
@@ -72,6 +73,9 @@ class Finding:
         All acts.
     worst_subgroup
         Of the deciding act, among subgroups with enough clusters; None where there is none.
+    attention
+        What the attention screen says of the region and the true class; the status does not rest
+        on it.
     """
 
     fingerprint: str
@@ -92,6 +96,25 @@ class Finding:
     clusters_needed: float | None = None
     acts: list[Act] = field(default_factory=list)
     worst_subgroup: WorstSubgroup | None = None
+    attention: Attention = "unmeasurable"
+
+    @property
+    def reading(self) -> str:
+        """What status and attention say together."""
+        return reading(self.status, self.attention)
+
+
+def reading(status: str, attention: str) -> str:
+    """What a status and the attention screen say together; empty where that is nothing more.
+
+    >>> reading("CONFIRMED", "silent")
+    'hidden cue: relied on, though attention does not show it'
+    """
+    return {
+        ("CONFIRMED", "silent"): "hidden cue: relied on, though attention does not show it",
+        ("WAIVED", "silent"): "hidden cue: relied on, though attention does not show it",
+        ("CLEARED", "nominated"): "looked at, not relied on",
+    }.get((status, attention), "")
 
 
 def fingerprint(audit: str, region: str, target_class: str, test: str) -> str:

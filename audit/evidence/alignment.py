@@ -211,12 +211,14 @@ def exchange_p(units: Units, rng: np.random.Generator, resamples: int, most: int
     seen = flat[:, row + np.arange(count)].sum(axis=1)
     least = seen - TIE * np.abs(products).max(axis=2).sum(axis=1)
 
-    def exceeds(permutations: Codes) -> Bools:
-        totals = np.stack([np.take(one, row + permutations).sum(axis=1) for one in flat], axis=1)
-        at_least: Bools = totals >= least
-        return at_least
+    def exceeds(permutations: Codes, wanted: Bools) -> Bools:
+        found = np.zeros((len(permutations), len(flat)), dtype=np.bool_)
+        pairs = row + permutations
+        for i in np.flatnonzero(wanted):
+            found[:, i] = np.take(flat[i], pairs).sum(axis=1) >= least[i]
+        return found
 
-    return permutation_p(exceeds, Blocks(units.strata), rng, resamples, most)
+    return permutation_p(exceeds, len(flat), Blocks(units.strata), rng, resamples, most)
 
 
 def _rows(

@@ -171,16 +171,18 @@ def exchange_p(
     rng, resamples, most
         See :func:`~audit.evidence.permutation.permutation_p`.
     """
-    units, weights, blocks = exchanged(values, levels, clusters)
+    units, weights, blocks_of_units = exchanged(values, levels, clusters)
     seen = np.abs(units @ weights)
     least = seen - TIE * (np.abs(units) @ np.abs(weights))
 
-    def exceeds(permutations: Codes) -> Bools:
-        drawn = np.stack([np.take(row, permutations) @ weights for row in units], axis=1)
-        as_far: Bools = (np.abs(drawn) >= least).reshape(len(permutations), -1)
-        return as_far
+    def exceeds(permutations: Codes, wanted: Bools) -> Bools:
+        found = np.zeros((len(permutations), *seen.shape), dtype=np.bool_)
+        for i in np.flatnonzero(wanted.reshape(seen.shape).any(axis=1)):
+            found[:, i] = np.abs(np.take(units[i], permutations) @ weights) >= least[i]
+        return found.reshape(len(permutations), -1)
 
-    return permutation_p(exceeds, Blocks(blocks), rng, resamples, most).reshape(seen.shape)
+    blocks = Blocks(blocks_of_units)
+    return permutation_p(exceeds, seen.size, blocks, rng, resamples, most).reshape(seen.shape)
 
 
 def exchanged(values: Floats, levels: Codes, clusters: Codes) -> tuple[Floats, Floats, Codes]:

@@ -13,7 +13,7 @@ Bools = NDArray[np.bool_]
 
 TIE = 1e-12  # statistics this close, relative to the largest possible, are equal
 _BATCH_CELLS = 2**18  # permuted values held at once
-_ENOUGH = 50  # exceedances after which more permutations would not make a p small
+_ENOUGH = 20  # exceedances after which more permutations would not make a p small
 
 
 class Blocks:
@@ -43,6 +43,8 @@ class Blocks:
 
     def permutations(self, count: int, rng: np.random.Generator) -> Codes:
         """[count, n] for each unit, the unit that takes its place."""
+        if len(self._places) == 1 and self._places[0].shape == (1, self.size):
+            return rng.permuted(np.broadcast_to(self._places[0], (count, self.size)), axis=1)
         drawn = np.tile(np.arange(self.size), (count, 1))
         for places in self._places:
             every = np.broadcast_to(places, (count, *places.shape))
@@ -51,7 +53,8 @@ class Blocks:
 
 
 def permutation_p(
-    exceeds: Callable[[Codes], Bools],
+    exceeds: Callable[[Codes, Bools], Bools],
+    tests: int,
     blocks: Blocks,
     rng: np.random.Generator,
     resamples: int,
@@ -59,7 +62,7 @@ def permutation_p(
 ) -> Floats:
     """p-values of several statistics of the same units, from the same permutations.
 
-    p = (1 + #{T* >= T}) / (B + 1) with B = ``resamples``; statistics that fewer than 50 of those
+    p = (1 + #{T* >= T}) / (B + 1) with B = ``resamples``; statistics that fewer than 20 of those
     exceed go on to B = ``most``, as their p may be too coarse for a large family of tests. Such a
     p is as valid as one of a fixed B: a statistic goes on only if its p would be smaller than that
     of any which stops.
@@ -67,8 +70,10 @@ def permutation_p(
     Parameters
     ----------
     exceeds
-        From permutations [b, n] to [b, tests], whether the permuted statistic is as extreme as the
-        one seen.
+        From permutations [b, n] and what is wanted [tests] to [b, tests], whether the permuted
+        statistic is as extreme as the one seen; anything where it is not wanted.
+    tests
+        Number of statistics.
     blocks
         The units and what they may change places with.
     rng
@@ -78,16 +83,16 @@ def permutation_p(
     """
     batch = max(1, _BATCH_CELLS // max(blocks.size, 1))
 
-    def count(total: int) -> NDArray[np.int64]:
+    def count(total: int, wanted: Bools) -> NDArray[np.int64]:
         sizes = (min(batch, total - start) for start in range(0, total, batch))
-        parts = (exceeds(blocks.permutations(size, rng)).sum(axis=0) for size in sizes)
+        parts = (exceeds(blocks.permutations(size, rng), wanted).sum(axis=0) for size in sizes)
         extreme: NDArray[np.int64] = np.sum(list(parts), axis=0, dtype=np.int64)
         return extreme
 
-    extreme = count(resamples)
+    extreme = count(resamples, np.ones(tests, dtype=np.bool_))
     p: Floats = (1 + extreme) / (resamples + 1)
     few = extreme < _ENOUGH
     if most > resamples and few.any():
-        extreme = extreme + count(most - resamples)
+        extreme = extreme + count(most - resamples, few)
         p[few] = ((1 + extreme) / (most + 1))[few]
     return p

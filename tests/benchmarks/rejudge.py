@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pandas as pd
@@ -17,10 +18,12 @@ import pandas as pd
 from audit.config import Audit
 from audit.evidence import build as evidence_build
 from audit.evidence import build_evidence
-from audit.evidence.inputs import read_inputs
+from audit.evidence.inputs import Inputs, Row
 from audit.gate import decide, judge_findings
 
 REGIONS = ("face", "hair", "tools", "clothing")
+Measure = Callable[[Inputs], list[Row]]
+
 FORBIDDEN = ("face", "hair")
 SIDE = 7
 
@@ -131,6 +134,19 @@ def tables(n: int, classes: list[str], subgroups: int) -> tuple[pd.DataFrame, ..
     return samples, attention, coded[0], maps
 
 
+def timed(measure: Measure) -> Measure:
+    """A measure that prints how long it took."""
+
+    def run(inputs: Inputs) -> list[Row]:
+        begun = time.perf_counter()
+        rows = measure(inputs)
+        seconds = time.perf_counter() - begun
+        print(f"{measure.__name__:24} {seconds:7.1f} s {len(rows):7,} rows", flush=True)
+        return rows
+
+    return run
+
+
 def main() -> None:
     """Time it."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -147,15 +163,7 @@ def main() -> None:
     config = config_of(classes, options.bootstraps, options.permutations)
     samples, attention, interventions, maps = tables(options.samples, classes, options.subgroups)
 
-    start = time.perf_counter()
-    inputs = read_inputs(samples, attention, interventions, config, maps)
-    print(f"{'tables':24} {time.perf_counter() - start:7.1f} s")
-    for measure in evidence_build.MEASURES:
-        begun = time.perf_counter()
-        rows = measure(inputs)
-        seconds = time.perf_counter() - begun
-        print(f"{measure.__name__:24} {seconds:7.1f} s {len(rows):7,} rows", flush=True)
-
+    evidence_build.MEASURES = tuple(map(timed, evidence_build.MEASURES))
     start = time.perf_counter()
     evidence = build_evidence(samples, attention, interventions, config, maps)
     built = time.perf_counter()

@@ -233,10 +233,10 @@ def test_a_p_of_more_permutations_is_valid() -> None:
     values, places = rng.normal(size=(301, 12)), np.arange(12) % 2 - 0.5
     values[300] = places  # as far apart as can be: p = 1 / 924
 
-    def exceeds(permutations: Any) -> Any:
+    def exceeds(permutations: Any, wanted: Any) -> Any:
         return values @ places <= (values[:, permutations] @ places).T
 
-    p = permutation_p(exceeds, blocks, rng, 199, 999)
+    p = permutation_p(exceeds, 301, blocks, rng, 199, 999)
     for level in (0.01, 0.05, 0.2, 0.5):
         assert stats.binomtest(int((p[:300] <= level).sum()), 300, level, "greater").pvalue > 0.001
     assert p[300] < 1 / 200

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from audit.errors import RunError
 from audit.evidence.inputs import Inputs, Mask, Row
 from audit.evidence.intervals import Codes, Floats, Interval, cluster_means
-from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p
+from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p, side_by_side
 from audit.evidence.shares import RESAMPLES
 from audit.evidence.signflip import generator
 
@@ -82,12 +83,12 @@ def alignment(inputs: Inputs) -> list[Row]:
     if grids is None:
         return []
     there = grids.mass.any(axis=1)
-    rows: list[Row] = []
-    for target in inputs.classes:
-        members = inputs.label == target
-        for regions, used in inputs.on_the_same_samples(METHOD, members & there):
-            rows += _rows(inputs, grids, target, regions, used)
-    return rows
+    jobs = [
+        (target, regions, used)
+        for target in inputs.classes
+        for regions, used in inputs.on_the_same_samples(METHOD, (inputs.label == target) & there)
+    ]
+    return list(chain(*side_by_side(lambda job: list(_rows(inputs, grids, *job)), jobs)))
 
 
 def read_grids(inputs: Inputs) -> Grids | None:
@@ -168,8 +169,9 @@ def units_of(inputs: Inputs, grids: Grids, regions: list[str], used: Mask) -> tu
         np.stack([_means(grids.masks[used, place], clusters, sizes) for place in places]),
         strata(inputs, used, clusters),
     )
-    company = np.bincount(units.strata)[units.strata] > 1
-    return units.take(company), sizes[company]
+    company = np.flatnonzero(np.bincount(units.strata)[units.strata] > 1)
+    by_stratum = company[np.argsort(units.strata[company], kind="stable")]
+    return units.take(by_stratum), sizes[by_stratum]
 
 
 def _means(values: NDArray[np.floating], clusters: Codes, sizes: Codes) -> Floats:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from audit.evidence.inputs import Inputs, Mask, Row
 from audit.evidence.intervals import Codes, Floats, difference_of_means
-from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p
+from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p, side_by_side
 from audit.evidence.shares import RESAMPLES
 from audit.evidence.signflip import generator
 
@@ -53,13 +54,13 @@ def disparity(inputs: Inputs) -> list[Row]:
     interval resamples clusters. ``margin_effect`` is Hedges' g, in SDs between clusters. The
     clusters are those of the smaller side, the one that limits the comparison.
     """
-    rows: list[Row] = []
-    for target in inputs.classes:
-        members = inputs.label == target
-        for regions, used in inputs.on_the_same_samples(METHOD, members):
-            for attribute in inputs.levels:
-                rows += _rows(inputs, target, regions, used, attribute)
-    return rows
+    jobs = [
+        (target, regions, used, attribute)
+        for target in inputs.classes
+        for regions, used in inputs.on_the_same_samples(METHOD, inputs.label == target)
+        for attribute in inputs.levels
+    ]
+    return list(chain(*side_by_side(lambda job: list(_rows(inputs, *job)), jobs)))
 
 
 def _rows(

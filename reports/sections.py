@@ -155,14 +155,14 @@ def screened(run: Run) -> list[Record]:
     rows = run.evidence
     apart: dict[tuple[str, str], Record] = {}
     known = rows[(rows["measure"] == disparity.MEASURE) & rows["effect"].notna()]
-    for row in known.sort_values(["p_adjusted", "p", "subgroup"]).to_dict("records"):
-        apart.setdefault((row["region"], row["target_class"]), row)
+    for _, row in known.sort_values(["p_adjusted", "p", "subgroup"]).iterrows():
+        apart.setdefault((row["region"], row["target_class"]), dict(row))
     found = rows[rows["measure"] == alignment.MEASURE].sort_values(
         ["p_adjusted", "effect", "region", "target_class"], ascending=[True, False, True, True]
     )
     return [
-        row | {"disparity": apart.get((row["region"], row["target_class"]))}
-        for row in found.to_dict("records")
+        dict(row) | {"disparity": apart.get((row["region"], row["target_class"]))}
+        for _, row in found.iterrows()
     ]
 
 

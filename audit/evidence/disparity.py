@@ -42,7 +42,8 @@ class Sides:
     def clusters(self) -> Codes:
         """[subgroups] clusters of the smaller side."""
         first, second = ((~np.isnan(side[0])).sum(axis=0) for side in (self.inside, self.outside))
-        return np.minimum(first, second).astype(np.intp)
+        smaller: Codes = np.minimum(first, second)
+        return smaller
 
 
 def disparity(inputs: Inputs) -> list[Row]:

@@ -401,6 +401,12 @@ class Policy(Section):
     )
     association_pass: Fraction = Field(0.20, description="Cramer's V to be ruled out")
     min_clusters: int = Field(30, ge=2, description="independent units a finding needs")
+    screen_q: float = Field(
+        0.05, gt=0, lt=1, description="false discovery rate of the attention screen"
+    )
+    min_subgroup_clusters: int = Field(
+        60, ge=2, description="independent units a subgroup, and the rest, need in the screen"
+    )
     min_tested: Fraction = Field(
         0.8, description="part of the pictures with the region that must be tested to clear it"
     )

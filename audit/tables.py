@@ -117,9 +117,11 @@ EVIDENCE = Table(
         Column(
             "measure",
             _TEXT,
-            "excess_flips | sufficiency_excess | accuracy | log_rho | share; harm, for reading: "
-            "worst_group (accuracy of the worst cell) | aligned_gap (of accuracies) | brier | "
-            "calibration_gap | ece (in probabilities) | true_margin_effect (in SDs of the margin)",
+            "excess_flips | sufficiency_excess | accuracy | log_rho | share | alignment (share "
+            "above its permutation mean) | disparity (log rho, subgroup less the rest); harm, for "
+            "reading: worst_group (accuracy of the worst cell) | aligned_gap (of accuracies) | "
+            "brier | calibration_gap | ece (in probabilities) | true_margin_effect (in SDs of the "
+            "margin)",
         ),
         Column("region", _TEXT, "region; '*' where none"),
         Column("role", _TEXT, "core | allowed | forbidden; '*' where none"),
@@ -136,7 +138,8 @@ EVIDENCE = Table(
         Column(
             "clusters",
             pa.int64(),
-            "independent units among them; sufficiency: of the rarest predicted class",
+            "independent units among them; sufficiency: of the rarest predicted class; disparity: "
+            "of the smaller side",
         ),
         Column("excluded", pa.int64(), "have the region but no pair (placebo, donor); or dead"),
         Column("undrawn", pa.int64(), "have the region but were not drawn to be altered"),
@@ -145,14 +148,28 @@ EVIDENCE = Table(
         Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
         Column("lower_limit", pa.float64(), "one-sided 95 % lower limit"),
         Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
-        Column("margin_effect", pa.float64(), "mean margin drop against placebo, in SDs of margin"),
+        Column(
+            "margin_effect",
+            pa.float64(),
+            "mean margin drop against placebo, in SDs of margin; disparity: Hedges' g",
+        ),
         Column(
             "p",
             pa.float64(),
-            "cluster sign-flip p of the margin (or of the excess); null in subgroups",
+            "cluster sign-flip p of the margin (or of the excess), null in subgroups; alignment, "
+            "disparity: permutation p",
         ),
-        Column("p_adjusted", pa.float64(), "Holm over the required tests; null if not required"),
-        Column("detectable", pa.float64(), "effect that would be confirmed with 80 % power"),
+        Column(
+            "p_adjusted",
+            pa.float64(),
+            "Holm over the required tests; alignment, disparity: Benjamini-Hochberg q over those "
+            "with enough clusters; else null",
+        ),
+        Column(
+            "detectable",
+            pa.float64(),
+            "effect that would be confirmed (alignment, disparity: told from 0) with 80 % power",
+        ),
     ),
 )
 

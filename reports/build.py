@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from audit.gate.findings import reading
 from reports import pictures, words
 from reports.figures import style
 from reports.run import Run, read_run
@@ -94,6 +95,7 @@ def _environment() -> Environment:
         "allow_nan": False,
     }
     environment.globals["words"] = words
+    environment.globals["reading"] = reading
     return environment
 
 

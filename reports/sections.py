@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from audit.evidence import alignment, disparity
 from audit.tables import ALL
 from reports import explainer, words
 from reports.data_bias import data_bias
@@ -16,6 +17,7 @@ from reports.run import Record, Run
 CARD_PICTURES = 6
 QUARANTINE_ROWS = 200
 HARM_ROWS = 200
+SCREENED_ROWS = 100
 
 
 @dataclass(frozen=True)
@@ -169,6 +171,36 @@ def _measured(run: Run, measure: str) -> list[Record]:
     return [dict(row) for _, row in found.iterrows()]
 
 
+def attention_screen(run: Run) -> dict[str, Any] | None:
+    """Heat map of attention, and what the screen found per region and class."""
+    shown = charts(attention.by_cell)(run) or {"charts": []}
+    found = screened(run)
+    if not shown["charts"] and not found:
+        return None
+    level = run.config.policy.screen_q
+    return shown | {
+        "screened": found[:SCREENED_ROWS],
+        "left_out": len(found[SCREENED_ROWS:]),
+        "q": level,
+    }
+
+
+def screened(run: Run) -> list[Record]:
+    """Alignment of every region and class, with its largest disparity; the surest first."""
+    rows = run.evidence
+    apart: dict[tuple[str, str], Record] = {}
+    known = rows[(rows["measure"] == disparity.MEASURE) & rows["effect"].notna()]
+    for _, row in known.sort_values(["p_adjusted", "p", "subgroup"]).iterrows():
+        apart.setdefault((row["region"], row["target_class"]), dict(row))
+    found = rows[rows["measure"] == alignment.MEASURE].sort_values(
+        ["p_adjusted", "effect", "region", "target_class"], ascending=[True, False, True, True]
+    )
+    return [
+        dict(row) | {"disparity": apart.get((row["region"], row["target_class"]))}
+        for _, row in found.iterrows()
+    ]
+
+
 def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[str, Any] | None]:
     """A section that consists of charts; none where the run has data for none of them."""
 
@@ -220,7 +252,7 @@ SECTIONS = (
     Section("answer", "Verdict", answer),
     Section("findings", "Findings", findings),
     Section("reliance", "Reliance", reliance),
-    Section("attention", "Attention", charts(attention.by_cell)),
+    Section("attention", "Attention", attention_screen),
     Section("explainer", "Explainer", explainer.scorecard),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
     Section("harm", "Harm", harm),

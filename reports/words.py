@@ -70,6 +70,17 @@ TERMS = {
     "core": "What the class is about; the evidence that should count.",
 }
 
+TERMS |= {
+    "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
+    "the screen (Benjamini and Hochberg).",
+    "attention-nominated": "The attention screen found the region out of the ordinary for this "
+    "class. That decides nothing.",
+    "attention-silent": "The attention screen found nothing. That clears nothing: it is blind to a "
+    "region that hardly moves.",
+    "attention-untrusted": "The heat maps failed their checks on this model.",
+    "attention-unmeasurable": "Too few maps, or the region is too small on their grid.",
+}
+
 LIMITS = (
     ("Unknown cues", "Only annotated regions are tested. A cue that nobody marked goes unseen."),
     ("Invisible cues", "Blur, compression or a faint tint have no place in the picture, so no "
@@ -140,6 +151,15 @@ def interval(low: float | None, high: float | None) -> str:
         return "no interval"
     first, last = percent(low), percent(high)
     return f"{first.removesuffix(THIN + '%')} to {last}"
+
+
+def ratio(log: float | None) -> str:
+    """A logarithm as the ratio it stands for.
+
+    >>> ratio(0.0), ratio(None)
+    ('1.00×', '–')
+    """
+    return f"{math.exp(log):.2f}×" if finite(log) else "–"
 
 
 def number(value: float | int | None, digits: int = 2) -> str:

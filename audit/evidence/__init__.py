@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from audit.evidence.build import MEASURES, build_evidence
-from audit.evidence.inputs import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS
+from audit.evidence.inputs import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, MAPS_COLUMNS
 
-__all__ = ["ATTENTION_COLUMNS", "INTERVENTIONS_COLUMNS", "MEASURES", "build_evidence"]
+__all__ = [
+    "ATTENTION_COLUMNS",
+    "INTERVENTIONS_COLUMNS",
+    "MAPS_COLUMNS",
+    "MEASURES",
+    "build_evidence",
+]

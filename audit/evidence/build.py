@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from audit.config import Audit, Policy
-from audit.evidence import reliance, sufficiency
+from audit.evidence import alignment, disparity, reliance, sufficiency
 from audit.evidence.accuracy import accuracy
 from audit.evidence.calibration import calibration
 from audit.evidence.conflict import aligned_gap
@@ -30,7 +30,11 @@ MEASURES: tuple[Callable[[Inputs], list[Row]], ...] = (
     calibration,
     true_margin_effect,
     attention_shares,
+    alignment.alignment,
+    disparity.disparity,
 )
+#: The attention screen: one family of tests.
+SCREEN = (alignment.MEASURE, disparity.MEASURE)
 _POWER = 0.80
 
 
@@ -43,7 +47,11 @@ def thresholds(policy: Policy) -> dict[str, tuple[float, float]]:
 
 
 def build_evidence(
-    samples: pd.DataFrame, attention: pd.DataFrame, interventions: pd.DataFrame, config: Audit
+    samples: pd.DataFrame,
+    attention: pd.DataFrame,
+    interventions: pd.DataFrame,
+    config: Audit,
+    maps: pd.DataFrame | None = None,
 ) -> pd.DataFrame:
     """Test and estimate everything the audit asks for.
 
@@ -54,6 +62,8 @@ def build_evidence(
         ``ATTENTION_COLUMNS`` and ``INTERVENTIONS_COLUMNS`` are needed.
     config
         The audit.
+    maps
+        Likewise (``MAPS_COLUMNS``); without it nothing is said of alignment.
 
     Returns
     -------
@@ -66,12 +76,12 @@ def build_evidence(
     RunError
         If the tables do not belong together.
     """
-    inputs = read_inputs(samples, attention, interventions, config)
+    inputs = read_inputs(samples, attention, interventions, config, maps)
     rows = [row for measure in MEASURES for row in measure(inputs)]
     if not rows:
         return empty(EVIDENCE)
     frame = pd.DataFrame([row.record() for row in rows])
-    frame["p_adjusted"] = _holm(frame)
+    frame["p_adjusted"] = _holm(frame).fillna(_screened(frame, config.policy))
     frame["detectable"] = _detectable(frame, config)
     evidence: pd.DataFrame = to_arrow(frame, EVIDENCE).to_pandas()
     return evidence
@@ -86,14 +96,27 @@ def _holm(frame: pd.DataFrame) -> pd.Series:
     return adjusted
 
 
+def _screened(frame: pd.DataFrame, policy: Policy) -> pd.Series:
+    """Benjamini-Hochberg q over the screen's tests with enough clusters."""
+    q = pd.Series(np.nan, index=frame.index)
+    least = frame["measure"].map(
+        {alignment.MEASURE: policy.min_clusters, disparity.MEASURE: policy.min_subgroup_clusters}
+    )
+    family = (frame["clusters"] >= least) & frame["p"].notna()
+    if family.any():
+        q[family] = multipletests(frame.loc[family, "p"], method="fdr_bh")[1]
+    return q
+
+
 def _detectable(frame: pd.DataFrame, config: Audit) -> pd.Series:
     """Effect whose lower limit would be above the failing one with 80 % power, at this size.
 
-    By the normal approximation; the standard error is read off the one-sided limits, which exist
-    at zero events too.
+    In the attention screen: above zero. By the normal approximation; the standard error is read
+    off the one-sided limits, which exist at zero events too.
     """
     z, z_power = (float(stats.norm.ppf(q)) for q in (config.statistics.confidence, _POWER))
     error = (frame["upper_limit"] - frame["lower_limit"]) / (2 * z)
-    fail = frame["measure"].map({name: low for name, (low, _) in thresholds(config.policy).items()})
+    fails = {name: low for name, (low, _) in thresholds(config.policy).items()}
+    fail = frame["measure"].map(fails | dict.fromkeys(SCREEN, 0.0))
     detectable: pd.Series = fail + (z + z_power) * error
     return detectable

@@ -14,14 +14,15 @@ from numpy.typing import NDArray
 
 from audit.config import Audit
 from audit.errors import RunError
-from audit.evidence.intervals import Codes, Floats, Interval
-from audit.tables import ALL, OK, UNKNOWN, attribute_column, attributes_of
+from audit.evidence.intervals import Codes, Floats, Interval, distinct
+from audit.tables import ALL, MAPS, OK, UNKNOWN, attribute_column, attributes_of, empty
 
 #: Columns that the evidence needs; reading no others keeps large audits small in memory.
 ATTENTION_COLUMNS = (
     *("sample_id", "method", "explained", "region"),
     *("share", "area", "rho", "measurable"),
 )
+MAPS_COLUMNS = ("sample_id", "explained", "map", "masks")
 INTERVENTIONS_COLUMNS = (
     "sample_id",
     "region",
@@ -81,6 +82,22 @@ class Cell(NamedTuple):
         return self.attribute == ALL
 
 
+class Measured(NamedTuple):
+    """Attention on one region, on the axis of the samples.
+
+    Attributes
+    ----------
+    usable
+        [n] whether there is a map with positive mass, and the region is large enough.
+    share, log_rho
+        [n] NaN where there is none.
+    """
+
+    usable: Mask
+    share: Floats
+    log_rho: Floats
+
+
 @dataclass(frozen=True)
 class Inputs:
     """The tables of one audit, with the audited samples as the axis of every array.
@@ -89,7 +106,7 @@ class Inputs:
     ----------
     samples
         Samples of the audit part that are ok, sorted by name, index 0 ... n - 1.
-    attention, interventions
+    attention, interventions, maps
         Rows of those samples, sorted by name, with their place on the axis in ``at``.
     classes
         Class names of the audit.
@@ -100,6 +117,7 @@ class Inputs:
     samples: pd.DataFrame
     attention: pd.DataFrame
     interventions: pd.DataFrame
+    maps: pd.DataFrame
     classes: tuple[str, ...]
     config: Audit
     training: pd.DataFrame
@@ -131,9 +149,42 @@ class Inputs:
 
     def shows(self, region: str) -> Mask:
         """Which samples have a region; those that no map was measured on count as having it."""
-        measured = self.attention
-        without = measured[(measured["region"] == region) & (measured["area"] == 0)]
-        return ~self.samples.index.isin(without["at"])
+        without = self._without.get(region)
+        return ~self.samples.index.isin([] if without is None else without)
+
+    @cached_property
+    def _without(self) -> dict[str, pd.Series[int]]:
+        """Region: the samples that do not have it."""
+        empty_ones = self.attention[self.attention["area"] == 0]
+        by_region = empty_ones.groupby("region", observed=True)["at"]
+        return {str(region): at for region, at in by_region}
+
+    @cached_property
+    def measured(self) -> dict[tuple[str, str], Measured]:
+        """Method and region: attention of the maps that explain the true class."""
+        table = self.attention[self.attention["explained"] == "true"]
+        return {
+            (str(method), str(region)): self._measured(part, f"{method} on {region!r}")
+            for (method, region), part in table.groupby(
+                ["method", "region"], observed=True, sort=True
+            )
+        }
+
+    def _measured(self, rows: pd.DataFrame, what: str) -> Measured:
+        numbers = self.on_axis(rows, what)
+        share, rho = (numbers[name].to_numpy(np.float64) for name in ("share", "rho"))
+        large = numbers["measurable"].eq(True).to_numpy(np.bool_)
+        return Measured(large & ~np.isnan(share) & ~np.isnan(rho), share, np.log(rho))
+
+    def on_the_same_samples(self, method: str, members: Mask) -> Iterator[tuple[list[str], Mask]]:
+        """Regions that can be measured on the same of some samples: they can be drawn together."""
+        groups: dict[bytes, tuple[list[str], Mask]] = {}
+        for region in self.config.regions.names:
+            measured = self.measured.get((method, region))
+            if measured is not None and members.any():
+                used = members & measured.usable
+                groups.setdefault(used.tobytes(), ([], used))[0].append(region)
+        yield from groups.values()
 
     def donor_cluster(self, arm: pd.DataFrame) -> Codes:
         """Code of the cluster of each sample's donor in one arm of the swap; -1 where none."""
@@ -148,13 +199,23 @@ class Inputs:
     @cached_property
     def subgroups(self) -> list[tuple[str, str, Mask]]:
         """Attribute, value and members of every subgroup; first the one of all samples."""
-        found = [(ALL, ALL, np.ones(len(self.samples), dtype=np.bool_))]
+        everyone = np.ones(len(self.samples), dtype=np.bool_)
+        return [(ALL, ALL, everyone)] + [
+            (name, value, codes == i)
+            for name, (values, codes) in self.levels.items()
+            for i, value in enumerate(values)
+        ]
+
+    @cached_property
+    def levels(self) -> dict[str, tuple[list[str], Codes]]:
+        """Attribute: its values, and the code of each sample's; a missing one is a value too."""
+        found = {}
         for name in attributes_of(self.samples):
             column = self.samples[attribute_column(name)]
             codes, values = pd.factorize(column.to_numpy(object), sort=True)
-            found += [(name, str(value), codes == i) for i, value in enumerate(values)]
-            if (codes < 0).any():
-                found.append((name, UNKNOWN, codes < 0))
+            missing = codes < 0
+            names = [*map(str, values), *([UNKNOWN] if missing.any() else [])]
+            found[name] = names, np.where(missing, len(values), codes)
         return found
 
     @cached_property
@@ -165,6 +226,21 @@ class Inputs:
         tests = acts * sum(len(config.required_regions(name)) for name in self.classes)
         alpha = config.policy.alpha
         return max(config.statistics.resamples, math.ceil(tests / alpha) if alpha > 0 else 0)
+
+    @cached_property
+    def screen_resamples(self) -> int:
+        """Permutations: as configured, or more where the screen's family needs a smaller p."""
+        policy, statistics = self.config.policy, self.config.statistics
+        claims = 0
+        for target in self.classes:
+            members = self.label == target
+            sizes = [
+                min(distinct(self.cluster[side]) for side in (members & inside, members & ~inside))
+                for _, _, inside in self.subgroups[1:]
+            ]
+            claims += 1 + sum(size >= policy.min_subgroup_clusters for size in sizes)
+        family = claims * len(self.config.regions.names)
+        return max(statistics.resamples, math.ceil(family / policy.screen_q) - 1)
 
     @cached_property
     def tested_regions(self) -> list[str]:
@@ -194,7 +270,11 @@ class Inputs:
 
 
 def read_inputs(
-    samples: pd.DataFrame, attention: pd.DataFrame, interventions: pd.DataFrame, config: Audit
+    samples: pd.DataFrame,
+    attention: pd.DataFrame,
+    interventions: pd.DataFrame,
+    config: Audit,
+    maps: pd.DataFrame | None = None,
 ) -> Inputs:
     """Bring the tables of an audit into one order.
 
@@ -216,6 +296,7 @@ def read_inputs(
         audited,
         _located(attention[list(ATTENTION_COLUMNS)], axis, known, "attention"),
         _located(interventions[list(INTERVENTIONS_COLUMNS)], axis, known, "interventions"),
+        _located((empty(MAPS) if maps is None else maps)[list(MAPS_COLUMNS)], axis, known, "maps"),
         tuple(config.data.classes or sorted(seen)),
         config,
         ok[ok["part"] == "train"].sort_values("sample_id").reset_index(drop=True),

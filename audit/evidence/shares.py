@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 
-from audit.evidence.inputs import Cell, Inputs, Row
+from audit.evidence.inputs import Cell, Inputs, Measured, Row
 from audit.evidence.intervals import cluster_means, distinct
 from audit.evidence.signflip import generator
 
 MEASURES = ("share", "log_rho")
-_RESAMPLES = 999  # enough for limits that nothing is decided by
+RESAMPLES = 999  # enough for limits that nothing is decided by
 
 
 def attention_shares(inputs: Inputs) -> list[Row]:
@@ -19,38 +18,29 @@ def attention_shares(inputs: Inputs) -> list[Row]:
     Of the maps that explain the true class. Dead maps and regions smaller than two grid cells are
     excluded, never imputed. Every cluster counts the same.
     """
-    table = inputs.attention
-    table = table[table["explained"] == "true"]
-    rows = []
-    for (method, region), part in table.groupby(["method", "region"], observed=True, sort=True):
-        numbers = inputs.on_axis(part, f"{method} on {region!r}")
-        for target in inputs.classes:
-            for cell in inputs.cells(target, inputs.label == target):
-                rows += _rows(inputs, str(method), str(region), cell, numbers)
-    return rows
+    return [
+        row
+        for (method, region), measured in inputs.measured.items()
+        for target in inputs.classes
+        for cell in inputs.cells(target, inputs.label == target)
+        for row in _rows(inputs, method, region, cell, measured)
+    ]
 
 
-def _rows(inputs: Inputs, method: str, region: str, cell: Cell, numbers: pd.DataFrame) -> list[Row]:
-    usable = (
-        numbers["sample_id"].notna()
-        & numbers["measurable"].eq(True)
-        & numbers["share"].notna()
-        & numbers["rho"].notna()
-    )
-    used = cell.inside & usable.to_numpy(np.bool_)
+def _rows(inputs: Inputs, method: str, region: str, cell: Cell, measured: Measured) -> list[Row]:
+    used = cell.inside & measured.usable
     if not used.any():
         return []
     config = inputs.config
     clusters = inputs.cluster[used]
-    share, rho = (numbers[name].to_numpy(np.float64)[used] for name in ("share", "rho"))
     rng = generator(
         config.seed, "share", method, region, cell.target_class, cell.attribute, cell.subgroup
     )
     intervals = cluster_means(
-        np.stack([share, np.log(rho)]),
+        np.stack([measured.share[used], measured.log_rho[used]]),
         clusters,
         config.statistics.confidence,
-        min(config.statistics.resamples, _RESAMPLES),
+        min(config.statistics.resamples, RESAMPLES),
         rng,
     )
     return [

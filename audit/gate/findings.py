@@ -16,6 +16,7 @@ Origin = Literal[
     "relied on without bias in this data",
     "neither",
 ]
+Attention = Literal["nominated", "silent", "untrusted", "unmeasurable"]
 
 SWAP = "swap"
 
@@ -149,6 +150,9 @@ class Finding:
         reliance make together; None where either is not known.
     remedy
         Of a CONFIRMED finding.
+    attention
+        What the attention screen says of the region and the true class; the status does not rest
+        on it.
     """
 
     fingerprint: str
@@ -173,6 +177,25 @@ class Finding:
     data_bias: DataBias | None = None
     origin: Origin | None = None
     remedy: Remedy | None = None
+    attention: Attention = "unmeasurable"
+
+    @property
+    def reading(self) -> str:
+        """What status and attention say together."""
+        return reading(self.status, self.attention)
+
+
+def reading(status: str, attention: str) -> str:
+    """What a status and the attention screen say together; empty where that is nothing more.
+
+    >>> reading("CONFIRMED", "silent")
+    'hidden cue: relied on, though attention does not show it'
+    """
+    if status in ("CONFIRMED", "WAIVED", "KNOWN") and attention == "silent":
+        return "hidden cue: relied on, though attention does not show it"
+    if (status, attention) == ("CLEARED", "nominated"):
+        return "looked at, not relied on"
+    return ""
 
 
 def fingerprint(audit: str, region: str, target_class: str, test: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,8 +12,9 @@ import pandas as pd
 
 from audit.config import Audit, Policy
 from audit.evidence import reliance, sufficiency
-from audit.evidence.build import thresholds
+from audit.evidence.build import SCREEN, thresholds
 from audit.gate import reasons
+from audit.gate.attention import attention_on
 from audit.gate.findings import SWAP, Act, Finding, Status, Test, WorstSubgroup, fingerprint
 from audit.gate.power import clusters_to_decide
 from audit.tables import ALL
@@ -47,7 +48,9 @@ class Decision(NamedTuple):
     clusters_needed: float | None = None
 
 
-def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
+def judge_findings(
+    evidence: pd.DataFrame, config: Audit, trusted: bool | None = None
+) -> list[Finding]:
     """Judge every required region and class; the first row that holds decides.
 
     - ERROR: a configured act is missing, was possible on no sample although others were, or has a
@@ -67,6 +70,9 @@ def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
         The evidence table.
     config
         The audit.
+    trusted
+        Whether the explainer passed its checks on this model, None where they were not made. It
+        changes what a finding says of attention, never its status.
 
     Returns
     -------
@@ -75,14 +81,24 @@ def judge_findings(evidence: pd.DataFrame, config: Audit) -> list[Finding]:
     """
     table = evidence[evidence["measure"].isin(list(TESTS))]
     table = table.astype(dict.fromkeys((*_CLAIM, "attribute", "subgroup", "act"), object))
-    found = []
+    screen = evidence[evidence["measure"].isin(SCREEN)]
+    found: list[Finding] = []
     for key, rows in table.groupby(_CLAIM, sort=True):
         required = rows[rows["required"].astype(bool) & (rows["attribute"] == ALL)]
         if len(required):
             others = rows[rows["attribute"] != ALL]
             found.append(_finding(Claim(*map(str, key)), required, others, config))
     classes = config.data.classes or sorted({*evidence["target_class"].astype(str)} - {ALL})
-    return [*found, *_untested(found, classes or [ALL], config)]
+    found = [*found, *_untested(found, classes or [ALL], config)]
+    return [
+        replace(
+            finding,
+            attention=attention_on(
+                screen, finding.region, finding.target_class, config.policy, trusted
+            ),
+        )
+        for finding in found
+    ]
 
 
 def _finding(claim: Claim, rows: pd.DataFrame, subgroups: pd.DataFrame, config: Audit) -> Finding:

@@ -35,8 +35,8 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
         limits = f"{100 * config.statistics.confidence:.4g} % limits"
         lines += [
             "",
-            f"| status | region | class | effect | {limits} | independent samples |",
-            "| --- | --- | --- | ---: | ---: | ---: |",
+            f"| status | region | class | effect | {limits} | independent samples | attention |",
+            "| --- | --- | --- | ---: | ---: | ---: | --- |",
             *(_table_row(finding) for finding in ranked[:_ROWS]),
         ]
     if len(ranked) > _ROWS:
@@ -71,6 +71,7 @@ def _table_row(finding: Finding) -> str:
         percent(finding.effect),
         "unknown" if finding.low is None else f"{percent(finding.low)} to {percent(finding.high)}",
         f"{finding.clusters:,}",
+        finding.reading or finding.attention,
     ]
     return f"| {' | '.join(cells)} |"
 

@@ -12,6 +12,7 @@ from scipy import stats
 from audit.evidence.intervals import (
     Interval,
     cluster_means,
+    difference_of_means,
     effective_clusters,
     effective_size,
     equal_weights,
@@ -244,3 +245,37 @@ def test_cluster_means_without_spread_or_clusters() -> None:
     alone = _means(np.array([1.0, 2.0]), np.zeros(2, int))
     assert alone.effect == 1.5
     assert math.isnan(alone.low)
+
+
+def test_bca_is_that_of_scipy() -> None:
+    values = np.random.default_rng(1).gamma(1.5, size=(2, 40))
+    found = cluster_means(values, np.arange(40), 0.95, 999, np.random.default_rng(3))
+    for level, names in ((0.95, ("low", "high")), (0.9, ("lower_limit", "upper_limit"))):
+        expected = stats.bootstrap(
+            (values,), np.mean, axis=1, n_resamples=999, confidence_level=level,
+            method="BCa", batch=256, rng=np.random.default_rng(3),
+        ).confidence_interval  # fmt: skip
+        for i, interval in enumerate(found):
+            limits = [getattr(interval, name) for name in names]
+            assert limits == pytest.approx([expected.low[i], expected.high[i]])
+
+
+def test_a_difference_of_means_is_covered_and_has_its_symmetries() -> None:
+    rng = np.random.default_rng(2)
+    covered = 0
+    for _ in range(200):
+        first, second = rng.gamma(2, size=(1, 40, 1)), rng.gamma(1, size=(1, 40, 1))
+        first[:, 25:], second[:, :20] = np.nan, np.nan  # five clusters are on both sides
+        ((one,),) = difference_of_means(first, second, 0.95, 199, rng)
+        covered += one.low <= 1 <= one.high
+        assert one.effect == pytest.approx(np.nanmean(first) - np.nanmean(second))
+    assert covered >= 0.88 * 200
+    large = rng.normal(size=(2, 1200, 1))
+    both = difference_of_means(large, large[::-1], 0.95, 99, rng)
+    assert both[0][0].effect == pytest.approx(-both[1][0].effect)
+    assert both[0][0].low == pytest.approx(-both[1][0].high)
+    narrow = difference_of_means(
+        np.tile(large, (1, 4, 1)), np.tile(large[::-1], (1, 4, 1)), 0.95, 99, rng
+    )
+    width = [i[0][0].high - i[0][0].low for i in (both, narrow)]
+    assert width[1] == pytest.approx(width[0] / 2, rel=0.01)

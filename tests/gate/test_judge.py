@@ -377,3 +377,65 @@ def test_planted_sufficiency_end_to_end() -> None:
         assert (finding.test, finding.target_class) == ("sufficiency", ALL)
         verdicts.append(decide([finding]).verdict)
     assert verdicts == ["FAIL", "PASS"]
+
+
+def look(**changes: Any) -> dict[str, Any]:
+    """A row of the attention screen on hair x nurse that nominates."""
+    record = act("explain:grad-cam", measure="alignment", required=False, margin_effect=math.nan)
+    return record | {"p": 0.001, "p_adjusted": 0.01, "excluded": 3} | changes
+
+
+SILENT: dict[str, Any] = {"p": 0.4, "p_adjusted": 0.6}
+APART: dict[str, Any] = {"measure": "disparity", "attribute": "gender", "subgroup": "woman"}
+
+
+@pytest.mark.parametrize(
+    ("records", "attention"),
+    [
+        pytest.param([], "unmeasurable", id="no map"),
+        pytest.param([look()], "nominated", id="aligned"),
+        pytest.param([look(**SILENT)], "silent", id="not aligned"),
+        pytest.param([look(p_adjusted=0.05)], "silent", id="q is not below"),
+        pytest.param([look(**SILENT), look(**APART)], "nominated", id="apart"),
+        pytest.param([look(**SILENT), look(**APART, p_adjusted=math.nan)], "silent", id="few"),
+        pytest.param([look(excluded=201)], "unmeasurable", id="mostly dead or small"),
+        pytest.param([look(p_adjusted=math.nan)], "unmeasurable", id="too few clusters"),
+        pytest.param([look(excluded=201), look(**APART)], "unmeasurable", id="of what is left"),
+        pytest.param([look(region="face")], "unmeasurable", id="another region"),
+        pytest.param([look(target_class="doctor")], "unmeasurable", id="another class"),
+    ],
+)
+@pytest.mark.parametrize("changes", [{}, CLEAR, OPEN])
+def test_attention_informs_and_changes_no_status(
+    records: list[dict[str, Any]], attention: str, changes: dict[str, Any]
+) -> None:
+    config = planted.config(policy={"required": ["hair"]}, data={"classes": ["nurse"]})
+    evidence = table(*acts(changes), *records)
+    (finding,) = judge_findings(evidence, config)
+    assert finding.attention == attention
+    (distrusted,) = judge_findings(evidence, config, trusted=False)
+    assert distrusted.attention == "untrusted"
+    (trusted,) = judge_findings(evidence, config, trusted=True)
+    assert trusted == finding
+    alone = judged(*acts(changes))
+    assert (finding.status, finding.reason) == (alone.status, alone.reason)
+
+
+def test_the_reading_of_status_and_attention() -> None:
+    config = planted.config(policy={"required": ["hair"]}, data={"classes": ["nurse"]})
+
+    def reading(changes: dict[str, Any], *records: dict[str, Any]) -> str:
+        (finding,) = judge_findings(table(*acts(changes), *records), config)
+        return finding.reading
+
+    assert reading({}, look(**SILENT)).startswith("hidden cue")
+    assert reading(CLEAR, look()) == "looked at, not relied on"
+    assert reading({}, look()) == reading(CLEAR, look(**SILENT)) == reading(OPEN, look()) == ""
+
+
+def test_all_classes_are_nominated_by_one() -> None:
+    config = planted.config(policy={"required": ["hair"]}, data={"classes": ["nurse", "doctor"]})
+    everyone = [act(name, target_class=ALL) for name in KEEP]
+    looks = [look(**SILENT), look(target_class="doctor")]
+    (finding,) = judge_findings(table(*everyone, *looks), config)
+    assert finding.attention == "nominated"

@@ -44,14 +44,17 @@ def test_summary_has_the_verdict_first_and_the_worst_on_top() -> None:
     lines = summary(finding("CLEARED", "face"), finding("CONFIRMED")).splitlines()
     assert lines[0] == "## Bias audit planted: FAIL"
     assert lines[2].startswith("1 of 2 required tests show")
-    assert lines[-2] == "| CONFIRMED | hair | nurse | 30 % | 22 % to 38 % | 1,200 |"
+    assert lines[-2] == "| CONFIRMED | hair | nurse | 30 % | 22 % to 38 % | 1,200 | unmeasurable |"
     assert lines[-1].startswith("| CLEARED | face |")
 
 
 def test_summary_without_findings_or_numbers() -> None:
     assert "Nothing was tested" in summary()
     blank = replace(finding("ERROR"), effect=None, low=None, high=None)
-    assert summary(blank).splitlines()[-1] == "| ERROR | hair | nurse | unknown | unknown | 1,200 |"
+    assert (
+        summary(blank).splitlines()[-1]
+        == "| ERROR | hair | nurse | unknown | unknown | 1,200 | unmeasurable |"
+    )
 
 
 def test_summary_is_short() -> None:
@@ -67,7 +70,7 @@ MARKUP = re.compile(r"[<>\[\]`*_~@|\\!\n\r]|https?:|(?<!&)#")
 def test_hostile_names_are_only_text_in_the_summary(name: str) -> None:
     row = summary(finding("CONFIRMED", name, name)).splitlines()[-1]
     cells = row.removeprefix("| ").removesuffix(" |").split(" | ")
-    assert len(cells) == 6
+    assert len(cells) == 7
     for cell in cells[1:3]:
         assert not MARKUP.search(cell)
         shown = html.unescape(cell).replace("\u200b", "")

@@ -9,6 +9,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 
 from audit import tables
@@ -278,3 +279,23 @@ def test_pictures_beyond_the_budget_are_left_out_and_counted(
     gallery = embed(read_run(run), budget=first)
     assert len(gallery["pictures"]) == 1
     assert gallery["left_out"] == 2
+
+
+def test_the_attention_screen_is_a_table_and_hostile_names_are_text(tmp_path: Path) -> None:
+    folder = make_run(tmp_path / "run")
+    evidence = tables.read_table(folder / "evidence.parquet", tables.EVIDENCE)
+    rows = evidence[evidence["measure"] == "share"].head(2)
+    rows = rows.astype(object)
+    rows["measure"], rows["target_class"] = ["alignment", "disparity"], HOSTILE[0]
+    rows["subgroup"], rows["p_adjusted"], rows["effect"] = HOSTILE[1], 0.0123, 0.25
+    table = pd.concat([evidence.astype(object), rows.astype(object)], ignore_index=True)
+    tables.write_table(table, tables.EVIDENCE, folder / "evidence.parquet")
+    found = json.loads((folder / "findings.json").read_text(encoding="utf-8"))["findings"]
+    found[0]["attention"] = "silent"
+    write_json(folder / "findings.json", {"findings": found})
+    page = build_report(folder).read_text(encoding="utf-8")
+    assert page.count("0.012") >= 2
+    assert "1.28×" in page
+    assert HOSTILE[0] not in page
+    assert "hidden cue: relied on" in page or found[0]["status"] != "CONFIRMED"
+    assert 'data-tip="The attention screen found nothing.' in page

@@ -344,7 +344,8 @@ def read_table(
             filters=[(name, "==", value) for name, value in (where or {}).items()] or None,
         )
     except (pa.ArrowInvalid, OSError) as error:
-        raise RunError(f"{path}: not a readable Parquet file ({error})") from error
+        problem = str(error).splitlines()[0]
+        raise RunError(f"{path}: not a readable Parquet file ({problem})") from error
     wanted = list(columns) if columns is not None else [column.name for column in table.columns]
     missing = sorted(set(wanted) - set(arrow.column_names))
     if missing:

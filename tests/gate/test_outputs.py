@@ -128,3 +128,27 @@ def test_junit_of_nothing_is_an_error() -> None:
 def test_hostile_names_survive_junit(name: str) -> None:
     ((found, _),) = cases(finding("CONFIRMED", name))
     assert found.startswith("".join(c if c.isprintable() else " " for c in name))
+
+
+def test_junit_and_summary_show_what_is_accepted_and_why() -> None:
+    known = replace(finding("KNOWN"), change="unchanged", reason="Known from the baseline.")
+    waived = replace(finding("WAIVED", "face"), reason="Waived by ana up to 2026-03-31.")
+    assert [result for _, result in cases(known, waived)] == [
+        [("Skipped", "KNOWN")],
+        [("Skipped", "WAIVED")],
+    ]
+    text = summary(known, waived)
+    assert "| KNOWN, unchanged | hair |" in text
+    assert "- KNOWN: Known from the baseline" in text
+    assert "- WAIVED: Waived by ana up to 2026" in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_waivers_survive_the_summary(name: str) -> None:
+    waived = replace(finding("WAIVED"), reason=f"Waived by {name}.")
+    verdict = decide([waived], [f"Waiver 1 ({name}) is void."])
+    lines = summary_markdown(CONFIG, [waived], verdict).split("\n")
+    told = [line for line in lines if line.startswith("- ")]
+    assert len(told) == 2
+    for line in told:
+        assert not MARKUP.search(line.removeprefix("- ").replace("\u200b", ""))

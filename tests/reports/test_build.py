@@ -271,6 +271,15 @@ def test_error_run_without_any_evidence_builds(run: Path) -> None:
     assert "NaN" not in page.text
 
 
+def test_void_waivers_are_told_below_the_verdict(run: Path) -> None:
+    verdict = json.loads((run / "verdict.json").read_text())
+    warnings = [f"Waiver 1 ({name}) is void: it has no owner." for name in HOSTILE]
+    write_json(run / "verdict.json", verdict | {"warnings": warnings})
+    page = Page(build_report(run))
+    for warning in warnings:
+        assert warning in page.text
+
+
 def test_pictures_beyond_the_budget_are_left_out_and_counted(
     run: Path,
 ) -> None:

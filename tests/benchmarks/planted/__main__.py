@@ -62,6 +62,9 @@ def main() -> int:
     folder = chosen.results / "quick" if chosen.quick else chosen.results
     todo = [job for job in jobs(settings) if chosen.only in job.name][: chosen.jobs]
     errors = [] if chosen.tables else run(folder, settings, todo, chosen.workers)
+    if errors:  # without all jobs there are no tables
+        print("\n".join(errors), file=sys.stderr)
+        return 1
     study = read(folder)
     text = markdown(study)
     print(text)
@@ -69,8 +72,7 @@ def main() -> int:
         heading = HEADING.format(minutes=study.seconds / 120, models=len(study.models))
         with replacing(PUBLISHED) as temporary:
             temporary.write_text(heading + text)
-    print("\n".join(errors), file=sys.stderr)
-    return 1 if errors else 0
+    return 0
 
 
 if __name__ == "__main__":

@@ -119,6 +119,7 @@ def samples_of(scenes: Scenes, prefix: str) -> pd.DataFrame:
             "score": np.nan,
             "margin": np.nan,
             "true_margin": np.nan,
+            "stands_for": 1.0,
         }
     )
     table: pd.DataFrame = to_arrow(frame, SAMPLES).to_pandas()

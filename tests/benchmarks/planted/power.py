@@ -68,6 +68,7 @@ def _audit(clusters: int, effect: float, number: int, purpose: str) -> Result:
             "score": 0.9,
             "margin": rng.normal(2.0, 1.0, clusters),
             "true_margin": 1.0,
+            "stands_for": 1.0,
         }
     )
     flipped = {

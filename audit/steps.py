@@ -1,6 +1,6 @@
 """The stages of an audit, each from run folder to run folder. Each does nothing when it is done.
 
-prepare, fit, plan, measure (shard by shard), merge, judge, illustrate, trace,
+prepare, fit, plan, measure (shard by shard), merge, discover, judge, illustrate, trace,
 (report), seal
 """
 
@@ -18,6 +18,8 @@ import pandas as pd
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
+from audit.discovery.build import FOLDER as CUE_PICTURES
+from audit.discovery.build import discover as look_for_cues
 from audit.errors import RunError
 from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
@@ -34,10 +36,13 @@ from audit.runs.record import seal as seal_record
 from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, write_shard
 from audit.shard import measure_shard
 from audit.tables import (
+    ASSOCIATIONS,
     ATTENTION,
+    CUES,
     EVIDENCE,
     INTERVENTIONS,
     MAPS,
+    NEURONS,
     SAMPLES,
     empty,
     read_table,
@@ -120,7 +125,7 @@ def plan(run: Run) -> None:
         inputs["factory"] = factory
     settings = config.model_dump(
         mode="json",
-        exclude={"name", "description", "output", "statistics", "policy"},
+        exclude={"name", "description", "output", "statistics", "policy", "discovery"},
     )
     surroundings = environment(context.classifier.device, context.precision)
     state = _state(inputs, surroundings)
@@ -193,6 +198,25 @@ def merge(run: Run) -> None:
     # An id is unique among usable samples, whatever part they are in.
     merged = samples.drop(columns=measured).merge(scored, on="sample_id", how="left")
     write_table(merged[columns], SAMPLES, run.table("samples"))
+
+
+def discover(run: Run, progress: Progress = silent) -> None:
+    """Name neurons, and look for cues that nobody annotated; the verdict reads neither."""
+    if not run.config().discovery.enabled:
+        return
+    digest = _plan_of(run)["digest"]
+    if run.discovered.is_file() and read_json(run.discovered) == _discovered(run, digest):
+        return
+    look_for_cues(_planned(run.folder, digest), run, progress)
+    write_json(run.discovered, _discovered(run, digest))
+
+
+def _discovered(run: Run, digest: str) -> dict[str, Any]:
+    """What discovery left behind, and for which numbers."""
+    tables = [run.table(table.name) for table in (NEURONS, CUES, ASSOCIATIONS)]
+    files = [*tables, *sorted((run.folder / CUE_PICTURES).glob("*"))]
+    found = {path.name: file_digest(path) for path in files if path.is_file()}
+    return {"digest": digest, "files": found}
 
 
 def judge(run: Run) -> None:

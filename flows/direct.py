@@ -39,6 +39,7 @@ def _run_stages(run: Run) -> None:
 def conclude(run: Run) -> None:
     """What follows when every shard is there: tables, verdict, pictures, report, record."""
     steps.merge(run)
+    steps.discover(run, progress.report)
     steps.judge(run)
     steps.illustrate(run)
     steps.trace(run)

@@ -21,6 +21,7 @@ from audit.errors import RunError
 OK = "ok"
 QUARANTINED = "quarantined"
 UNKNOWN = "unknown"  # the level of an attribute whose value is missing
+UNNAMED = "unnamed"  # a neuron that fires on no annotated region
 ALL = "*"  # every class, or every subgroup
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows
@@ -181,6 +182,7 @@ CUES = Table(
         Column("excluded", pa.int64(), "samples of the cue that no placebo fits"),
         Column("area", pa.float64(), "mean part of the picture in the patch"),
         Column("overlap", pa.list_(pa.float64()), "mean part of the patch in each region"),
+        Column("elsewhere", pa.float64(), "mean part of the patch in no annotated region"),
         Column("act", _TEXT, "remove:<fill>, the weakest"),
         Column("effect", pa.float64(), "excess flips over the placebo"),
         Column("low", pa.float64(), "two-sided 95 % interval, lower end"),

@@ -33,6 +33,10 @@ class Run:
     provenance: Record
     pictures: list[Record]
     model_card: Record
+    neurons: pd.DataFrame
+    cues: pd.DataFrame
+    associations: pd.DataFrame
+    cue_pictures: list[Record]
 
     @property
     def audited(self) -> pd.DataFrame:
@@ -102,7 +106,17 @@ def read_run(folder: Path) -> Run:
         provenance=_json_object(folder / "provenance.json"),
         pictures=_records(folder / "pictures" / "pictures.json", "pictures", optional=True),
         model_card=_json_object(folder / "model" / "card.json", optional=True),
+        neurons=_optional(folder, tables.NEURONS),
+        cues=_optional(folder, tables.CUES),
+        associations=_optional(folder, tables.ASSOCIATIONS),
+        cue_pictures=_records(folder / "cues" / "pictures.json", "pictures", optional=True),
     )
+
+
+def _optional(folder: Path, table: tables.Table) -> pd.DataFrame:
+    """A table that a run may lack; then it is empty."""
+    path = folder / f"{table.name}.parquet"
+    return _plain(tables.read_table(path, table) if path.is_file() else tables.empty(table))
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

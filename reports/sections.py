@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.tables import ALL
-from reports import words
+from reports import discovery, words
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.run import Record, Run
 
@@ -178,6 +178,8 @@ SECTIONS = (
     Section("findings", "Findings", findings),
     Section("reliance", "Reliance", charts(effects.by_act, effects.by_subgroup)),
     Section("attention", "Attention", charts(attention.by_cell)),
+    Section("neurons", "Neurons", discovery.neurons),
+    Section("cues", "Unnamed cues", discovery.cues),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
     Section("pictures", "Pictures", pictures),
     Section("data", "Data", data),

@@ -99,6 +99,7 @@ def _cue(
         "excluded": len(at) - len(used),
         "area": float(outcomes.area[at].mean()),
         "overlap": outcomes.overlap[at].mean(0),
+        "elsewhere": float(outcomes.elsewhere[at].mean()),
         "typical": ids[features.positions[group.members[:TYPICAL]]].tolist(),
     }
     return row | _weakest(config, features, group, outcomes, used, clusters)

@@ -13,9 +13,7 @@ import pandas as pd
 from audit.config import Audit
 from audit.discovery.features import Features, Singles
 from audit.evidence.intervals import Floats, distinct, equal_weights
-from audit.tables import NEURONS, to_arrow
-
-UNNAMED = "unnamed"
+from audit.tables import NEURONS, UNNAMED, to_arrow
 
 # Bau et al. take 0.005 of upsampled pixels, over concepts that are rare in their pictures. Of a
 # grid that would leave a few cells per hundred pictures, and cap the IoU of a region that covers a
@@ -127,24 +125,3 @@ def name_neurons(features: Features, classes: list[str], config: Audit) -> pd.Da
         )
     neurons: pd.DataFrame = to_arrow(pd.concat(frames, ignore_index=True), NEURONS).to_pandas()
     return neurons
-
-
-def composition(neurons: pd.DataFrame) -> dict[str, dict[str, float]]:
-    """Class: region: its part of the positive contribution of the class's top neurons.
-
-    The largest first, "unnamed" last. Rows in any order.
-
-    Examples
-    --------
-    >>> rows = [("doctor", 0.3, "hair"), ("doctor", 0.1, "unnamed"), ("doctor", 0.1, "hair")]
-    >>> columns = ["target_class", "importance", "region"]
-    >>> composition(pd.DataFrame(rows, columns=columns))
-    {'doctor': {'hair': 0.8, 'unnamed': 0.2}}
-    """
-    found: dict[str, dict[str, float]] = {}
-    for target_class, rows in neurons.groupby("target_class", observed=True):
-        parts = rows.groupby(rows["region"].astype(str))["importance"].sum()
-        parts = parts / parts.sum()
-        order = sorted(parts.items(), key=lambda item: (item[0] == UNNAMED, -item[1], item[0]))
-        found[str(target_class)] = {str(name): float(part) for name, part in order}
-    return found

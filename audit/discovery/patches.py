@@ -36,6 +36,8 @@ class Outcomes:
         ``[m]``, part of the picture in the patch.
     overlap
         ``[m, R]``, part of the patch in each region.
+    elsewhere
+        ``[m]``, part of the patch in no annotated region (derived ones may be all the rest).
     flipped
         ``[fills, arms, m]``, 1 where the answer changed.
     margin
@@ -45,6 +47,7 @@ class Outcomes:
     fits: npt.NDArray[np.bool_]
     area: Floats
     overlap: Floats
+    elsewhere: Floats
     flipped: Floats
     margin: Floats
 
@@ -101,6 +104,7 @@ def remove_patches(
         np.zeros(m, dtype=np.bool_),
         np.full(m, np.nan),
         np.full((m, len(context.config.regions.names)), np.nan),
+        np.full(m, np.nan),
         *(np.full((len(fills), 2, m), np.nan) for _ in range(2)),
     )
     done = 0
@@ -137,8 +141,10 @@ def _remove_in_batch(
     )
     size = patches.sum((1, 2)).clamp(min=1)
     inside = torch.einsum("brhw,bhw->br", coverage, patches.to(coverage)) / size[:, None]
+    bare = 1 - coverage[:, : len(context.config.regions.annotated)].amax(1)
     outcomes.area[rows] = patches.float().mean((1, 2)).cpu().numpy()
     outcomes.overlap[rows] = inside.cpu().numpy()
+    outcomes.elsewhere[rows] = ((bare * patches).sum((1, 2)) / size).cpu().numpy()
     ids = context.samples["sample_id"].iloc[batch.index].astype(str).tolist()
     seeds = seeds_of(ids, "discovery", context.config.seed)
     for trial in removal(batch.images.float() / 255, patches, avoid, fills, seeds):

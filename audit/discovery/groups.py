@@ -102,7 +102,8 @@ def find_space(attended: Singles, most: int) -> Space | None:
         return None
     reduce = PCA(min(COMPONENTS, n - 1, c), svd_solver="full")
     components = make_pipeline(StandardScaler(), reduce)
-    at = components.fit_transform(attended.astype(np.float64))
+    with np.errstate(invalid="ignore"):  # of features that are all the same nothing is explained
+        at = components.fit_transform(attended.astype(np.float64))
     best, groups = SEPARATE, np.zeros(n, dtype=np.intp)
     for k in range(2, min(most, n // SMALLEST) + 1):
         found = AgglomerativeClustering(k).fit_predict(at)

@@ -20,6 +20,7 @@ from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
 from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
+from audit.discovery.region import export_region
 from audit.errors import RunError
 from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
 from audit.gate import decide, judge_findings, junit_xml, summary_markdown
@@ -209,6 +210,18 @@ def discover(run: Run, progress: Progress = silent) -> None:
         return
     look_for_cues(_planned(run.folder, digest), run, progress)
     write_json(run.discovered, _discovered(run, digest))
+
+
+def name_cue(run: Run, cue: int, name: str, output: Path, progress: Progress = silent) -> int:
+    """Write an unnamed cue of a finished run as a region with an audit that tests it.
+
+    Returns how many pictures show it; raises what :func:`export_region` does.
+    """
+    check_finished(run)
+    context = _planned(run.folder, _plan_of(run)["digest"])
+    return export_region(
+        context, run, cue, name, output, lambda done, total: progress("name the cue", done, total)
+    )
 
 
 def _discovered(run: Run, digest: str) -> dict[str, Any]:

@@ -73,11 +73,16 @@ def patch_of(maps: Tensor, size: tuple[int, int]) -> Tensor:
     >>> patch_of(torch.tensor([[[0.2, 1.0]]]), (1, 4))
     tensor([[[False, False,  True,  True]]])
     """
-    peak = maps.amax((-2, -1), keepdim=True)
-    most = max(1, int(LARGEST * maps[0].numel()))
-    weakest = maps.flatten(1).topk(most, dim=1).values[:, -1][:, None, None]
-    cells = (maps >= torch.maximum(PATCH * peak, weakest)) & (peak > 0)
+    cells = strongest(maps)
     return F.interpolate(cells[:, None].float(), size=size, mode="nearest-exact")[:, 0] > 0
+
+
+def strongest(maps: Tensor) -> Tensor:
+    """The cells ``[B, h, w]`` (bool) of the patch of maps ``[B, h, w]``; see :func:`patch_of`."""
+    peak = maps.amax((-2, -1), keepdim=True)
+    most = max(1, int(LARGEST * maps.shape[-2] * maps.shape[-1]))
+    weakest = maps.flatten(1).topk(most, dim=1).values[:, -1][:, None, None]
+    return (maps >= torch.maximum(PATCH * peak, weakest)) & (peak > 0)
 
 
 def remove_patches(

@@ -10,11 +10,22 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
 Role = Literal["core", "allowed", "forbidden"]
+PlaceboName = Literal["compact", "same-shape"]
+FillName = Literal["blur", "local-mean", "noise", "inpaint"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0)]
 PixelValues = Annotated[list[int], Field(min_length=1)]
+
+
+def sides(label: str) -> list[str]:
+    """The two classes of an audit of one label: without it, and with it.
+
+    >>> sides("smiling")
+    ['not smiling', 'smiling']
+    """
+    return [f"not {label}", label]
 
 
 def _distinct(names: list[str]) -> list[str]:
@@ -71,6 +82,14 @@ class Data(Section):
         [], description="attributes to cross, e.g. [[gender, skin_tone]]"
     )
     classes: DistinctNames | None = Field(None, description="class names; default: labels, sorted")
+    label_columns: dict[Annotated[str, Field(min_length=1)], str] = Field(
+        {},
+        description="of a multi-label model: label to the manifest column with its 0 or 1, in the "
+        "order of the outputs; each label is an audit of its own, of 'smiling' and 'not smiling'",
+    )
+    target: str | None = Field(
+        None, description="the label audited; default: each of label_columns in turn"
+    )
     train: Filter | None = Field(None, description="column: value(s) of the training rows")
     validation: Fraction | Filter = Field(
         0.15, description="part of the training clusters, or column: value(s)"
@@ -87,6 +106,24 @@ class Data(Section):
         unknown = {name for group in self.crossed for name in group} - set(self.attributes)
         if unknown:
             raise ValueError(f"crossed: {sorted(unknown)} not among attributes {self.attributes}")
+        return self
+
+    @model_validator(mode="after")
+    def _labels_are_apart(self) -> Data:
+        labels = list(self.label_columns)
+        if self.target is not None and self.target not in labels:
+            raise ValueError(f"target: '{self.target}' is not among label_columns {labels}")
+        if not labels:
+            return self
+        if self.source != "manifest":
+            raise ValueError("label_columns: only for a manifest, whose columns they name")
+        if self.classes is not None and self.classes != sides(self.target or ""):
+            raise ValueError(
+                "classes: leave it out; label_columns gives each label its two classes"
+            )
+        both = {sides(label)[0] for label in labels} & set(labels)
+        if both:
+            raise ValueError(f"label_columns: '{min(both)}' is the name of another's other side")
         return self
 
 
@@ -320,8 +357,17 @@ class Swap(Section):
 class Interventions(Section):
     """How reliance is tested."""
 
-    fills: Annotated[list[Literal["blur", "local-mean", "noise"]], Field(min_length=2)] = Field(
-        ["blur", "local-mean"], description="at least two"
+    fills: Annotated[list[FillName], Field(min_length=2)] = Field(
+        ["blur", "local-mean"], description="at least two; inpaint needs the extra of that name"
+    )
+    placebo: PlaceboName = Field(
+        "compact",
+        description="shape of the equal area elsewhere: compact, or the region's own where it fits",
+    )
+    per_cell: Literal["auto"] | Annotated[int, Field(ge=2)] | None = Field(
+        "auto",
+        description="clusters of each class, and of each of its subgroups, that are altered; auto: "
+        "as many as tell fail_effect from pass_effect with 80 % power; null: all",
     )
     swap: Swap | None = None
     dilate: Fraction = Field(
@@ -341,6 +387,10 @@ class Policy(Section):
     min_clusters: int = Field(30, ge=2, description="independent units a finding needs")
     min_tested: Fraction = Field(
         0.8, description="part of the pictures with the region that must be tested to clear it"
+    )
+    waivers: Path | None = Field(None, description="file of accepted findings, each for a time")
+    worsened_effect: Fraction = Field(
+        0.02, description="against a baseline: a growth of the effect beyond it is a worse finding"
     )
 
     @model_validator(mode="after")
@@ -366,6 +416,35 @@ class Discovery(Section):
     samples: int = Field(512, ge=1, description="audited samples looked at")
     cues: int = Field(3, ge=1, le=10, description="unnamed cues per predicted class, at most")
     channels: int = Field(20, ge=1, description="neurons per class, the most important ones")
+
+
+class Checks(Section):
+    """Whether the maps can be trusted on this model: the explainer scorecard."""
+
+    enabled: bool = Field(True, description="check the explainer")
+    samples: int = Field(96, ge=1, description="audited pictures, evenly spaced, to check it on")
+    draws: int = Field(5, ge=5, description="random models at the end of the cascade")
+    stages: int = Field(5, ge=2, description="stages of the cascade, from the head down")
+    max_correlation: Fraction = Field(
+        0.3, description="maps of the model and of random ones must be ruled out to agree more"
+    )
+    max_alignment: Fraction = Field(
+        0.03, description="share of random models' maps on a region, beyond chance, let pass"
+    )
+    epsilon: float = Field(
+        4 / 255, gt=0, le=1, description="largest change of a pixel in 0..1 by the adversary"
+    )
+    steps: int = Field(5, ge=1, description="steps of the adversary")
+
+
+class GatePolicy(Section):
+    """What a run is judged by again: the two sections of an audit that decide.
+
+    It stands alone: what it leaves out has the default, not what the run was configured with.
+    """
+
+    policy: Policy = Policy()
+    statistics: Statistics = Statistics()
 
 
 class Output(Section):
@@ -405,6 +484,7 @@ class Audit(Section):
     policy: Policy = Policy()
     statistics: Statistics = Statistics()
     discovery: Discovery = Discovery()
+    checks: Checks = Checks()
     output: Output = Output()
     execution: Execution = Execution()
 
@@ -418,6 +498,10 @@ class Audit(Section):
     def _parts_agree(self) -> Audit:
         if self.model.trains and self.data.train is None and self.data.source != "scenes":
             raise ValueError("data.train: needed to train; or give model.checkpoint")
+        if self.model.trains and self.data.label_columns:
+            raise ValueError(
+                "data.label_columns: a multi-label model is not trained here; give model.checkpoint"
+            )
         names = self.regions.names
         roles = (self.regions.roles, *self.regions.per_class.values())
         forbidden = {name for role in roles for name in role.forbidden}
@@ -427,10 +511,16 @@ class Audit(Section):
         unknown = set(self.model.train.augment.paint_regions) - set(names)
         if unknown:
             raise ValueError(f"model.train.augment.paint_regions: unknown {sorted(unknown)}")
+        per_cell, fewest = self.interventions.per_cell, self.policy.min_clusters
+        if isinstance(per_cell, int) and per_cell < fewest:
+            raise ValueError(f"interventions.per_cell: below policy.min_clusters ({fewest})")
         swap = self.interventions.swap
         if swap and swap.attribute not in self.data.attributes:
             raise ValueError(f"interventions.swap.attribute: '{swap.attribute}' is no attribute")
-        unknown = set(self.regions.per_class) - set(self.data.classes or self.regions.per_class)
+        known = set(self.data.classes or self.regions.per_class)
+        if self.data.label_columns and self.data.classes is None:
+            known = {name for label in self.data.label_columns for name in sides(label)}
+        unknown = set(self.regions.per_class) - known
         if unknown:
             raise ValueError(f"regions.per_class: unknown class(es) {sorted(unknown)}")
         return self

@@ -10,18 +10,22 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from audit.config import Audit
+from audit.config import Audit, GatePolicy, Policy, Section
 from audit.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
 
+Model = TypeVar("Model", bound=Section)
+Schema = dict[str, Any]
+
+_KEYS_NAMED = 4  # in the message about a file that has none
 _OUGHT = "Input should be "
 
 # What PyYAML raises; all but its own where a value contradicts its tag, or is nested without end.
@@ -43,6 +47,29 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
     ConfigError
         If the file cannot be read or does not describe an audit; one line per fault.
     """
+    return _resolved(read_model(path, Audit, overrides), path)
+
+
+def load_policy(path: Path) -> GatePolicy:
+    """Read and check the policy that a finished run is judged by again.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or is no policy; one line per fault.
+    """
+    rules = read_model(path, GatePolicy)
+    return rules.model_copy(update={"policy": _resolved_policy(rules.policy, path)})
+
+
+def read_model(path: Path, model: type[Model], overrides: dict[str, str] | None = None) -> Model:
+    """Read a YAML file as one of the configuration's models; paths stay as they are written.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or does not fit the model; one line per fault.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -55,14 +82,14 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
         problem = getattr(error, "problem", None) or f"not YAML ({' '.join(str(error).split())})"
         raise ConfigError(f"{path}{line}: {problem}") from error
     if not isinstance(raw, dict) or tree is None:
-        raise ConfigError(f"{path}: must be a mapping of keys such as 'name', 'data', 'regions'")
+        known = ", ".join(f"'{name}'" for name in list(model.model_fields)[:_KEYS_NAMED])
+        raise ConfigError(f"{path}: must be a mapping of keys such as {known}")
     for key, value in (overrides or {}).items():
         _override(raw, key, value)
     try:
-        config = Audit.model_validate(_expanded(raw, path))
+        return model.model_validate(_expanded(raw, path))
     except ValidationError as error:
-        raise ConfigError(_faults(error, path, tree)) from error
-    return _resolved(config, path)
+        raise ConfigError(_faults(error, path, tree, model.model_json_schema())) from error
 
 
 def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
@@ -120,15 +147,23 @@ def _expanded(value: Any, path: Path) -> Any:
     return _VARIABLE.sub(replace, value)
 
 
+def _absolute(path: Path | None, file: Path) -> Path | None:
+    """A path named in a file, which is relative to the file's folder."""
+    try:
+        return None if path is None else (file.resolve().parent / path.expanduser()).resolve()
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f"{file}: {str(path)!r} is no path: {error}") from error
+
+
+def _resolved_policy(policy: Policy, file: Path) -> Policy:
+    return policy.model_copy(update={"waivers": _absolute(policy.waivers, file)})
+
+
 def _resolved(config: Audit, file: Path) -> Audit:
     """The configuration with every path made absolute."""
-    folder = file.resolve().parent
 
     def absolute(path: Path | None) -> Path | None:
-        try:
-            return None if path is None else (folder / path.expanduser()).resolve()
-        except (RuntimeError, ValueError) as error:
-            raise ConfigError(f"{file}: {str(path)!r} is no path: {error}") from error
+        return _absolute(path, file)
 
     model = config.model
     outputs = absolute(model.outputs) if isinstance(model.outputs, Path) else model.outputs
@@ -136,6 +171,7 @@ def _resolved(config: Audit, file: Path) -> Audit:
         update={
             "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
             "output": config.output.model_copy(update={"folder": absolute(config.output.folder)}),
+            "policy": _resolved_policy(config.policy, file),
             "model": model.model_copy(
                 update={
                     "checkpoint": absolute(model.checkpoint),
@@ -147,15 +183,16 @@ def _resolved(config: Audit, file: Path) -> Audit:
     )
 
 
-def _faults(error: ValidationError, path: Path, tree: yaml.Node) -> str:
+def _faults(error: ValidationError, path: Path, tree: yaml.Node, schema: Schema) -> str:
     """One line a place: a value that fits none of several types has a fault for each of them."""
     messages: dict[str, list[str]] = {}
     got: dict[str, str] = {}
     for fault in error.errors():
-        keys, line = _locate(tree, fault["loc"], unknown=fault["type"] == "extra_forbidden")
+        unknown = fault["type"] == "extra_forbidden"
+        keys, line = _locate(tree, fault["loc"], schema, unknown=unknown)
         place = f"{path}:{line}: {'.'.join(keys) or 'the configuration'}"
-        messages.setdefault(place, []).append(_message(dict(fault)))
-        if _is_scalar(fault["input"]) and fault["type"] != "extra_forbidden":
+        messages.setdefault(place, []).append(_message(dict(fault), schema))
+        if _is_scalar(fault["input"]) and not unknown:
             got[place] = f" (got {str(fault['input'])[:80]!r})"
     return "\n".join(
         f"{place}: {', or '.join([first, *(text.removeprefix(_OUGHT) for text in others)])}"
@@ -164,9 +201,9 @@ def _faults(error: ValidationError, path: Path, tree: yaml.Node) -> str:
     )
 
 
-def _message(fault: dict[str, Any]) -> str:
+def _message(fault: dict[str, Any], schema: Schema) -> str:
     if fault["type"] == "extra_forbidden":
-        return "unknown key; allowed are: " + ", ".join(_allowed(fault["loc"]))
+        return "unknown key; allowed are: " + ", ".join(_allowed(fault["loc"], schema))
     return "missing" if fault["type"] == "missing" else fault["msg"].removeprefix("Value error, ")
 
 
@@ -174,13 +211,15 @@ def _is_scalar(value: Any) -> bool:
     return isinstance(value, (str, int, float, bool))
 
 
-def _locate(tree: yaml.Node, loc: tuple[int | str, ...], *, unknown: bool) -> tuple[list[str], int]:
+def _locate(
+    tree: yaml.Node, loc: tuple[int | str, ...], schema: Schema, *, unknown: bool
+) -> tuple[list[str], int]:
     """Keys of ``loc`` that a file can have (pydantic adds union tags), and the line of the last.
 
     The last one is kept if it is an unknown key.
     """
     keys: list[str] = []
-    schema = section = Audit.model_json_schema()
+    section = schema
     node: yaml.Node | None = tree
     line = tree.start_mark.line + 1
     for index, step in enumerate(loc):
@@ -208,31 +247,33 @@ def _child(node: yaml.Node | None, step: int | str) -> tuple[int, yaml.Node] | N
     return None
 
 
-def _allowed(loc: tuple[int | str, ...]) -> list[str]:
+def _allowed(loc: tuple[int | str, ...], schema: Schema) -> list[str]:
     """Keys that the section around ``loc`` knows."""
-    schema = Audit.model_json_schema()
     node: dict[str, Any] = schema
     for step in loc[:-1]:
         node = _schema_child(node, step, schema)
     return sorted(_properties(node, schema))
 
 
-def _properties(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _properties(node: Schema, schema: Schema) -> dict[str, Any]:
     found: dict[str, Any] = _dereferenced(node, schema).get("properties", {})
     return found
 
 
-def _dereferenced(node: dict[str, Any], schema: dict[str, Any]) -> dict[str, Any]:
+def _dereferenced(node: Schema, schema: Schema) -> dict[str, Any]:
     while "$ref" in node:
         node = schema["$defs"][node["$ref"].rsplit("/", 1)[1]]
     return node
 
 
-def _schema_child(node: dict[str, Any], step: int | str, schema: dict[str, Any]) -> dict[str, Any]:
+def _schema_child(node: dict[str, Any], step: int | str, schema: Schema) -> Schema:
     node = _dereferenced(node, schema)
     tagged = node.get("discriminator", {}).get("mapping", {})
     if step in tagged:
         return {"$ref": tagged[step]}
+    if isinstance(step, int) and isinstance(node.get("items"), dict):
+        items: Schema = node["items"]
+        return items
     found = node.get("properties", {}).get(step)
     if found is None and isinstance(node.get("additionalProperties"), dict):
         found = node["additionalProperties"]

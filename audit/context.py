@@ -150,7 +150,11 @@ def load_context(config: Audit, run: Run) -> Context:
         raise DataError("the manifest changed since the run was started; start a new run")
     trained = run.model / "model.safetensors" if config.model.trains else None
     classifier = load_classifier(
-        config.model, dataset.classes, choose_device(config), weights=trained
+        config.model,
+        dataset.classes,
+        choose_device(config),
+        weights=trained,
+        labels=list(config.data.label_columns),
     )
     layer = choose_layer(config, classifier)
     return Context(
@@ -252,7 +256,8 @@ def _mostly_fits(context: Context, batch: Batch, region: str, target_class: str)
     mask = context.removed_mask(batch.coverage, region, target_class)
     avoid = context.avoid_mask(batch.coverage, target_class)
     ids = context.samples["sample_id"].iloc[batch.index].tolist()
-    _, fits = placebos(mask, avoid, seeds_of(ids, region, context.config.seed))
+    seeds = seeds_of(ids, region, context.config.seed)
+    _, fits = placebos(context.config.interventions.placebo, mask, avoid, seeds)
     return int(fits.sum()) >= MOSTLY * int(mask.flatten(1).any(1).sum())
 
 

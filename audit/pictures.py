@@ -20,7 +20,7 @@ from audit.data.batches import Batch
 from audit.interventions.margins import margin_of
 from audit.runs.files import write_json
 from audit.runs.folder import Run
-from audit.shard import EXPLAINED, covered, explain_batch, trials
+from audit.shard import EXPLAINED, answered, covered, explain_batch, trials
 from audit.tables import (
     ATTENTION,
     INTERVENTIONS,
@@ -188,8 +188,7 @@ def _variants(
     predicted = logits.argmax(1)
     before = margin_of(logits, predicted)
     found: list[list[dict[str, Any]]] = [[] for _ in range(len(rows))]
-    for region, trial, _ in trials(context, batch, rows):
-        altered = context.forward(trial.images)
+    for (region, trial, _), altered in answered(context, trials(context, batch, rows)):
         after = margin_of(altered, predicted[torch.from_numpy(trial.rows).to(predicted.device)])
         pixels = (trial.images * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         for j, i in enumerate(trial.rows):

@@ -23,6 +23,9 @@ from audit.context import (
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.data.images import read_picture
 from audit.data.reasons import Kind
+from audit.gate import read_waivers
+from audit.interventions import check_fills
+from audit.interventions.draw import draw
 from audit.interventions.trials import SUFFICIENCY
 from audit.models.classifier import Classifier
 from audit.models.devices import choose_device
@@ -55,6 +58,9 @@ def preview(config: Audit) -> Preview:
     CuecheckError
         Whatever would stop the run.
     """
+    if config.policy.waivers is not None:
+        read_waivers(config.policy.waivers)
+    check_fills(config.interventions.fills)
     dataset = open_dataset(config)
     quarantine_limit(dataset.samples, config.data.max_bad_fraction)
     few = dataset.subset(_some(dataset))
@@ -97,7 +103,8 @@ def _some(dataset: Dataset) -> Any:
 
 def _classifier(config: Audit, classes: list[str]) -> Classifier:
     if not config.model.trains:
-        return load_classifier(config.model, classes, choose_device(config))
+        labels = list(config.data.label_columns)
+        return load_classifier(config.model, classes, choose_device(config), labels=labels)
     device = choose_device(config)
     module = build(config.model.architecture, config.model.arguments, len(classes))
     module = module.eval().requires_grad_(False).to(device)
@@ -112,7 +119,9 @@ def _classifier(config: Audit, classes: list[str]) -> Classifier:
 
 
 def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) -> dict[str, str]:
-    audited = len(usable(dataset.samples, "audit"))
+    audit_part = usable(dataset.samples, "audit")
+    audited = len(audit_part)
+    drawn = int((draw(dataset.samples, config)[audit_part] > 0).sum())
     origin = "trained by the run" if config.model.trains else "loaded"
     height, width = config.model.input.size
     return {
@@ -131,7 +140,9 @@ def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) ->
         "layer": why_this_layer(config, context.classifier),
         "tests": ", ".join(f"{region} by {test}" for region, test in context.tests.items())
         or "none",
-        "cost": f"about {seconds * audited:.0f} s to explain and intervene on this device"
+        "altered": f"{drawn:,} of {audited:,} audited samples (interventions.per_cell)",
+        "cost": f"{'at most' if drawn < audited else 'about'} {seconds * audited:.0f} s "
+        "to explain and intervene on this device"
         + (
             f", after {config.model.train.epochs} epochs of training" if config.model.trains else ""
         ),

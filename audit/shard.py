@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -36,6 +36,7 @@ from audit.tables import ATTENTION, INTERVENTIONS, MAPS, SAMPLES, Table, attribu
 EXPLAINED = ("true", "predicted")
 Positions = npt.NDArray[np.int64]
 Tables = dict[str, pd.DataFrame]
+Made = tuple[str, Trial, list[str | None]]  # the region under test, the trial, the donors' ids
 
 
 def measure_shard(context: Context, positions: Positions) -> Tables:
@@ -60,11 +61,11 @@ def measure_batch(context: Context, batch: Batch) -> Tables:
     """All tables of one batch."""
     samples = context.samples.iloc[batch.index].reset_index(drop=True)
     attribution = explain_batch(context, batch, samples)
-    scored = _scored(context, samples, attribution.logits)
+    scored = score(context, samples, attribution.logits)
     return {
         "samples": scored,
         "attention": _attention(context, scored, attribution, covered(batch)),
-        "interventions": _interventions(context, batch, scored, attribution.logits),
+        "interventions": intervene(context, *_drawn(batch, scored, attribution.logits)),
         "maps": _maps(scored, attribution, covered(batch)),
     }
 
@@ -83,29 +84,38 @@ def explain_batch(context: Context, batch: Batch, samples: pd.DataFrame) -> Attr
     )
 
 
-def trials(
-    context: Context, batch: Batch, scored: pd.DataFrame
-) -> Iterator[tuple[str, Trial, list[str | None]]]:
+def trials(context: Context, batch: Batch, scored: pd.DataFrame) -> Iterator[Made]:
     """Every altered picture of a batch: the region under test, the trial, the donors' ids.
 
-    A region is tested on the samples whose predicted class must not rest on it.
+    A region is tested on the samples whose predicted class must not rest on it; classes that mean
+    the same by their regions are tested together.
     """
     images = batch.images.float() / 255
     for region, test in context.tests.items():
-        for target_class in context.classifier.classes:
-            rows = np.flatnonzero(scored["prediction"].astype(str) == target_class)
-            required = region in context.config.required_regions(target_class)
-            # Sufficiency compares the predicted classes, so it needs them all.
-            if len(rows) == 0 or (test == REMOVAL and not required):
+        for classes in _alike(context, region, test):
+            rows = np.flatnonzero(scored["prediction"].astype(str).isin(classes))
+            if len(rows) == 0:
                 continue
             ids = scored["sample_id"].iloc[rows].tolist()
             make = _removals if test == REMOVAL else _sufficiencies
-            for trial in make(
-                context, images[rows], covered(batch)[rows], region, target_class, ids
-            ):
+            for trial in make(context, images[rows], covered(batch)[rows], region, classes[0], ids):
                 yield region, replace(trial, rows=rows[trial.rows]), [None] * len(trial.rows)
         if test == REMOVAL and context.donors is not None:
             yield from _swaps(context, batch, images, scored, region)
+
+
+def _alike(context: Context, region: str, test: str) -> list[list[str]]:
+    """Classes for which a region is tested, grouped by core and forbidden regions.
+
+    Sufficiency compares the predicted classes, so it needs them all.
+    """
+    config = context.config
+    groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+    for name in context.classifier.classes:
+        if test == SUFFICIENCY or region in config.required_regions(name):
+            roles = (config.regions.with_role(role, name) for role in ("core", "forbidden"))
+            groups.setdefault(tuple(map(tuple, roles)), []).append(name)
+    return list(groups.values())
 
 
 def _removals(
@@ -116,11 +126,13 @@ def _removals(
     target_class: str,
     sample_ids: list[str],
 ) -> Iterator[Trial]:
+    interventions = context.config.interventions
     return removal(
         images,
         context.removed_mask(coverage, region, target_class),
         context.avoid_mask(coverage, target_class),
-        context.config.interventions.fills,
+        interventions.fills,
+        interventions.placebo,
         seeds_of(sample_ids, region, context.config.seed),
     )
 
@@ -145,7 +157,7 @@ def _sufficiencies(
 
 def _swaps(
     context: Context, batch: Batch, images: Tensor, scored: pd.DataFrame, region: str
-) -> Iterator[tuple[str, Trial, list[str | None]]]:
+) -> Iterator[Made]:
     """The region from a donor of the other subgroup, and from one of the same."""
     assert context.donors is not None
     config, classes = context.config, context.classifier.classes
@@ -184,7 +196,8 @@ def class_ids(context: Context, labels: pd.Series[Any]) -> Tensor:
     return torch.tensor(values, dtype=torch.int64, device=context.classifier.device)
 
 
-def _scored(context: Context, samples: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+def score(context: Context, samples: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+    """Samples with what the model says of them: prediction, score and both margins."""
     names = np.array(context.classifier.classes, dtype=object)
     predicted = logits.argmax(1)
     return samples.assign(
@@ -247,15 +260,24 @@ def _attention_rows(
     )
 
 
-def _interventions(
-    context: Context, batch: Batch, scored: pd.DataFrame, logits: Tensor
-) -> pd.DataFrame:
+def _drawn(
+    batch: Batch, scored: pd.DataFrame, logits: Tensor
+) -> tuple[Batch, pd.DataFrame, Tensor]:
+    """The part of a batch that was drawn for the interventions."""
+    rows = np.flatnonzero(scored["stands_for"] > 0)
+    if len(rows) == len(scored):
+        return batch, scored, logits
+    part = Batch(batch.index[rows], batch.images[rows], covered(batch)[rows])
+    return part, scored.iloc[rows].reset_index(drop=True), logits[rows]
+
+
+def intervene(context: Context, batch: Batch, scored: pd.DataFrame, logits: Tensor) -> pd.DataFrame:
+    """The table ``interventions`` of a batch; ``logits`` ``[B, K]``: of the untouched pictures."""
     names = np.array(context.classifier.classes, dtype=object)
     true, predicted = class_ids(context, scored["label"]), logits.argmax(1)
     frames = []
-    for region, trial, donor_ids in trials(context, batch, scored):
+    for (region, trial, donor_ids), altered in answered(context, trials(context, batch, scored)):
         rows = torch.from_numpy(trial.rows).to(predicted.device)
-        altered = context.forward(trial.images)
         before = scored.iloc[trial.rows]
         frames.append(
             pd.DataFrame(
@@ -279,6 +301,25 @@ def _interventions(
             )
         )
     return _stacked(frames, INTERVENTIONS, [])
+
+
+def answered(context: Context, made: Iterable[Made]) -> Iterator[tuple[Made, Tensor]]:
+    """Trials with the logits of their pictures; as many in one forward as make up a batch."""
+    waiting: list[Made] = []
+    for one in made:
+        pictures = sum(len(trial.rows) for _, trial, _ in (*waiting, one))
+        if waiting and pictures > context.config.execution.batch_size:
+            yield from _together(context, waiting)
+            waiting = []
+        waiting.append(one)
+    if waiting:
+        yield from _together(context, waiting)
+
+
+def _together(context: Context, made: list[Made]) -> Iterator[tuple[Made, Tensor]]:
+    images = [trial.images for _, trial, _ in made]
+    logits = context.forward(torch.cat(images))
+    return zip(made, torch.split(logits, [len(part) for part in images]), strict=True)
 
 
 def _lists(trial: Trial, logits: Tensor) -> list[npt.NDArray[np.float32] | None]:

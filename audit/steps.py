@@ -1,13 +1,13 @@
 """The stages of an audit, each from run folder to run folder. Each does nothing when it is done.
 
-prepare, fit, plan, measure (shard by shard), merge, discover, judge, illustrate, trace,
+prepare, fit, plan, measure (shard by shard), merge, examine, discover, judge, illustrate, trace,
 (report), seal
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any
 
 import pandas as pd
 
+from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
@@ -22,14 +23,16 @@ from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
 from audit.discovery.region import export_region
 from audit.errors import RunError
-from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
-from audit.gate import decide, judge_findings, junit_xml, summary_markdown
+from audit.gate import read_waivers
+from audit.interventions.draw import draw
+from audit.interventions.fills import check_fills, fill_versions
+from audit.judgement import judge_run, today
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
 from audit.runs.changes import START_ANEW, changes, refuse
-from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
+from audit.runs.files import digest_of, file_digest, read_json, write_json
 from audit.runs.folder import Run
 from audit.runs.provenance import code_digest, environment, factory_digest
 from audit.runs.record import check_record
@@ -40,17 +43,15 @@ from audit.tables import (
     ASSOCIATIONS,
     ATTENTION,
     CUES,
-    EVIDENCE,
     INTERVENTIONS,
     MAPS,
     NEURONS,
     SAMPLES,
+    SCORECARD,
     empty,
     read_table,
     write_table,
 )
-
-GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
 _PLANNED = ("layer", "tests", "no_guided_grad_cam", "inputs", "environment", "digest", "shards")
 
@@ -64,14 +65,22 @@ def silent(stage: str, done: int, total: int) -> None:
 def prepare(run: Run, progress: Progress = silent) -> None:
     """Read the data set and check every sample: decode it once, quarantine what is bad.
 
+    Then draw the samples whose pictures will be altered, before any model has seen them.
+
     Raises
     ------
     DataError
         If the data cannot be used, or more than ``max_bad_fraction`` of a part is bad.
     RunError
         If the run was started on other data or by other code.
+    ConfigError
+        If the policy names a file of waivers that is none, or a fill needs a library that is not
+        installed.
     """
     config = run.config()
+    check_fills(config.interventions.fills)
+    if config.policy.waivers is not None and not run.finished:
+        read_waivers(config.policy.waivers)  # a fault in it is better told now than at the end
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
     begun = {"data": data_digest(config, dataset), "code": code_digest()}
@@ -87,7 +96,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     )
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
-    write_table(samples, SAMPLES, run.checked)
+    write_table(samples.assign(stands_for=draw(samples, config)), SAMPLES, run.checked)
 
 
 def fit(run: Run, progress: Progress = silent) -> None:
@@ -126,9 +135,10 @@ def plan(run: Run) -> None:
         inputs["factory"] = factory
     settings = config.model_dump(
         mode="json",
-        exclude={"name", "description", "output", "statistics", "policy", "discovery"},
+        exclude={"name", "description", "output", "statistics", "policy", "checks", "discovery"},
     )
     surroundings = environment(context.classifier.device, context.precision)
+    surroundings["libraries"] |= fill_versions(config.interventions.fills)
     state = _state(inputs, surroundings)
     digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():
@@ -201,6 +211,14 @@ def merge(run: Run) -> None:
     write_table(merged[columns], SAMPLES, run.table("samples"))
 
 
+def examine(run: Run, progress: Progress = silent) -> None:
+    """Check the explainer on this model: the table ``scorecard``."""
+    if run.table(SCORECARD.name).is_file():
+        return
+    context = _planned(run.folder, _plan_of(run)["digest"])
+    write_table(examine_explainer(context, progress), SCORECARD, run.table(SCORECARD.name))
+
+
 def discover(run: Run, progress: Progress = silent) -> None:
     """Name neurons, and look for cues that nobody annotated; the verdict reads neither."""
     if not run.config().discovery.enabled:
@@ -234,21 +252,7 @@ def _discovered(run: Run, digest: str) -> dict[str, Any]:
 
 def judge(run: Run) -> None:
     """Tables to evidence, findings and verdict."""
-    config = run.config()
-    samples = read_table(run.table("samples"), SAMPLES)
-    evidence = build_evidence(
-        samples,
-        read_table(run.table("attention"), ATTENTION, ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
-        read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
-        config,
-    )
-    findings = judge_findings(evidence, config)
-    verdict = decide(findings)
-    write_table(evidence, EVIDENCE, run.table("evidence"))
-    write_json(run.findings, {"findings": [asdict(finding) for finding in findings]})
-    write_text(run.verdict, verdict.to_json())
-    write_text(run.folder / "summary.md", summary_markdown(config, findings, verdict))
-    write_text(run.folder / "junit.xml", junit_xml(config, findings, verdict))
+    judge_run(run, today()).write(run.folder)
 
 
 def illustrate(run: Run) -> None:

@@ -65,6 +65,12 @@ SAMPLES = Table(
         Column("score", pa.float32(), "softmax probability of the prediction"),
         Column("margin", pa.float32(), "logit of the predicted class minus the best other"),
         Column("true_margin", pa.float32(), "logit of the true class minus the best other"),
+        Column(
+            "stands_for",
+            pa.float64(),
+            "audited clusters that its cluster stands for in the interventions: 1 where all are "
+            "altered, 0 where it is not drawn (interventions.per_cell)",
+        ),
     ),
 )
 
@@ -109,7 +115,13 @@ INTERVENTIONS = Table(
 EVIDENCE = Table(
     "evidence",
     (
-        Column("measure", _TEXT, "excess_flips | sufficiency_excess | accuracy | log_rho | share"),
+        Column(
+            "measure",
+            _TEXT,
+            "excess_flips | sufficiency_excess | accuracy | log_rho | share; harm, for reading: "
+            "worst_group (accuracy of the worst cell) | aligned_gap (of accuracies) | brier | "
+            "calibration_gap | ece (in probabilities) | true_margin_effect (in SDs of the margin)",
+        ),
         Column("region", _TEXT, "region; '*' where none"),
         Column("role", _TEXT, "core | allowed | forbidden; '*' where none"),
         Column(
@@ -117,7 +129,9 @@ EVIDENCE = Table(
         ),
         Column("attribute", _TEXT, "attribute of the subgroup; '*' = all samples"),
         Column("subgroup", _TEXT, "value of the attribute; '*' = all samples"),
-        Column("act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method> | *"),
+        Column(
+            "act", _TEXT, "remove:<fill> | swap | keep:<fill> | explain:<method> | bins:<n> | *"
+        ),
         Column("required", pa.bool_(), "decides the verdict"),
         Column("n", pa.int64(), "samples (pairs) used"),
         Column(
@@ -126,6 +140,7 @@ EVIDENCE = Table(
             "independent units among them; sufficiency: of the rarest predicted class",
         ),
         Column("excluded", pa.int64(), "have the region but no pair (placebo, donor); or dead"),
+        Column("undrawn", pa.int64(), "have the region but were not drawn to be altered"),
         Column("effect", pa.float64(), "estimate, in the measure's unit"),
         Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
         Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
@@ -211,11 +226,36 @@ ASSOCIATIONS = Table(
     ),
 )
 
+SCORECARD = Table(
+    "scorecard",
+    (
+        Column(
+            "check",
+            _TEXT,
+            "randomisation | curves | agreement | pointing | localisation | robustness",
+        ),
+        Column("statistic", _TEXT, "what was measured"),
+        Column("stage", _TEXT, "randomisation: which weights are random; '*' elsewhere"),
+        Column("region", _TEXT, "region; '*' where none"),
+        Column("n", pa.int64(), "samples used; 0: undefined, and the meaning says why"),
+        Column("clusters", pa.int64(), "independent units among them"),
+        Column("effect", pa.float64(), "estimate, in the unit that the meaning names"),
+        Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
+        Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
+        Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
+        Column("p", pa.float64(), "alignment of random models' maps, Holm-adjusted; else null"),
+        Column("threshold", pa.float64(), "limit of a gate, or what a map without any merit gives"),
+        Column("gates", pa.bool_(), "must pass before attention may flag; the rest informs"),
+        Column("passed", pa.bool_(), "of a gate; null where undefined, and of what informs"),
+        Column("meaning", pa.string(), "the row as a sentence"),
+    ),
+)
+
 TABLES = {
     table.name: table
     for table in (
         *(SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS),
-        *(NEURONS, CUES, ASSOCIATIONS),
+        *(SCORECARD, NEURONS, CUES, ASSOCIATIONS),
     )
 }
 

@@ -38,7 +38,7 @@ BAD_INPUT = 2
 INTERNAL_ERROR = 3
 INTERRUPTED = 130
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
-COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow"}
+COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow", "KNOWN": "yellow"}
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a shipped one.")
@@ -70,12 +70,15 @@ def run(
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Run an audit, or finish one that was interrupted."""
-    audit = _read(config, overrides)
-    folder = _execute(audit, out, prefect, quiet or as_json)
-    _announce(folder, as_json, quiet)
+    """Run an audit, or finish one that was interrupted; of a multi-label model one per label."""
+    audits = _read_each(config, overrides)
+    folders = []
+    for audit in audits:
+        own = out / audit.name if out and len(audits) > 1 else out
+        folders.append(_execute(audit, own, prefect, quiet or as_json))
+        _announce(folders[-1], as_json, quiet)
     if gate_exit:
-        raise typer.Exit(_trusted_verdict(folder).exit_code)
+        raise typer.Exit(_worst_exit([_trusted_verdict(folder) for folder in folders]))
 
 
 @app.command()
@@ -99,16 +102,67 @@ def demo(
         screen.print(_moral(rebalanced, _verdict(folder).verdict))
 
 
-@app.command(epilog="Example: `cuecheck gate runs/demo/20260101T000000-0a1b2c3d && ./release.sh`")
-def gate(run: RunArgument, as_json: JsonOption = False) -> None:
-    """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run."""
-    verdict = _trusted_verdict(run)
-    if as_json:
-        screen.print_json(verdict.to_json(), ensure_ascii=True)
-    else:
-        badge = Text(verdict.verdict, COLOURS[verdict.verdict])
-        screen.print(badge.append("  ").append(_plain(verdict.reason)), soft_wrap=True)
-    raise typer.Exit(verdict.exit_code)
+@app.command(
+    epilog="Example: `cuecheck gate runs/demo/20260101T000000-0a1b2c3d && ./release.sh`. "
+    "A policy to start from: `cuecheck policy > policy.yaml`."
+)
+def gate(
+    run: RunArgument,
+    policy: Annotated[
+        Path | None,
+        typer.Option("--policy", metavar="FILE", help="Judge again by this policy (YAML)."),
+    ] = None,
+    waivers: Annotated[
+        Path | None,
+        typer.Option("--waivers", metavar="FILE", help="Findings accepted for a time (YAML)."),
+    ] = None,
+    baseline: Annotated[
+        Path | None,
+        typer.Option(
+            "--baseline", metavar="RUN", help="Only what is new or worse than in this run blocks."
+        ),
+    ] = None,
+    recompute: Annotated[
+        bool, typer.Option("--recompute", help="Check that the verdict follows from the tables.")
+    ] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FOLDER", help="Write the judgement there."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run.
+
+    Without options it obeys the stored verdict. With them the run is judged again, from its folder
+    alone, which stays as it is.
+    """
+    if not (policy or waivers or baseline or recompute or output):
+        verdict = _trusted_verdict(run)
+        _tell(verdict, [], as_json)
+        raise typer.Exit(verdict.exit_code)
+    from audit.config_file import load_policy
+    from audit.judgement import judge_again, today, write_outcome
+    from audit.runs.folder import Run
+
+    folder, other = Run(run), Run(baseline) if baseline else None
+    judgement = judge_again(
+        folder,
+        today(),
+        rules=load_policy(policy) if policy else None,
+        waivers=waivers,
+        baseline=other,
+        recompute=recompute,
+    )
+    if output:
+        write_outcome(judgement, output, *(one for one in (folder, other) if one))
+    _tell(judgement.verdict, judgement.records(), as_json)
+    raise typer.Exit(judgement.verdict.exit_code)
+
+
+@app.command("policy", epilog="Example: `cuecheck policy > policy.yaml`")
+def print_policy() -> None:
+    """Print a policy to start from, its defaults explained."""
+    typer.echo((SHIPPED / "gate" / "policy.yaml").read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()
@@ -155,11 +209,12 @@ def validate(
     """Check config, data, masks, model and layer on a few samples; print what the audit will do."""
     from audit.preview import preview
 
-    found = preview(_read(config, overrides))
-    if as_json:
-        screen.print_json(json.dumps(found.as_dict()), ensure_ascii=True)
-        return
-    _show_preview(found.as_dict())
+    for audit in _read_each(config, overrides):
+        found = preview(audit).as_dict()
+        if as_json:
+            screen.print_json(json.dumps(found), ensure_ascii=True)
+        else:
+            _show_preview(found)
 
 
 @app.command()
@@ -172,10 +227,13 @@ def init(
 
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another --out")
-    out.write_text(starting_config(folder, out.resolve().parent), encoding="utf-8")
-    screen.print(
-        f"{out}: written. Next: edit the roles of its regions, then `cuecheck validate {out}`"
-    )
+    start = starting_config(folder, out.resolve().parent)
+    out.write_text(start.text, encoding="utf-8")
+    screen.print(f"{out}: written. Next:", soft_wrap=True)
+    for place in start.open_places:
+        screen.print(_plain(f"- fill in  {place}"), soft_wrap=True)
+    screen.print("- say which regions there are, and their roles")
+    screen.print(f"- cuecheck validate {shlex.quote(str(out))}", soft_wrap=True)
 
 
 @app.command()
@@ -187,7 +245,12 @@ def schedule(
     """Serve the audit on a schedule until stopped, on your Prefect API or a local server."""
     from flows.schedule import serve
 
-    serve(_read(config, overrides), cron)
+    audit, *others = _read_each(config, overrides)
+    if others:
+        raise ConfigError(
+            f"a schedule is for one label; name it, e.g. --set data.target={audit.data.target}"
+        )
+    serve(audit, cron)
 
 
 @app.command()
@@ -218,6 +281,13 @@ def _read(path: Path, overrides: list[str] | None) -> Audit:
             raise ConfigError(f"{path}: no such file, nor a shipped configuration ({names})")
         path = shipped
     return load_config(path, pairs)
+
+
+def _read_each(path: Path, overrides: list[str] | None) -> list[Audit]:
+    """The audits of a configuration: one, or one per label of a multi-label model."""
+    from audit.labels import per_label
+
+    return per_label(_read(path, overrides))
 
 
 def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path:
@@ -257,12 +327,37 @@ def _through_prefect(audit: Audit, started: Any) -> None:
 
 
 def _trusted_verdict(folder: Path) -> Any:
-    """The verdict of a run that is finished and unaltered."""
+    """The verdict of a run that is finished and unaltered; its waivers as they hold today."""
+    from audit.judgement import obeyed_verdict, today
     from audit.runs.folder import Run
-    from audit.runs.record import check_record
 
-    check_record(Run(folder))
-    return _verdict(folder)
+    return obeyed_verdict(Run(folder), today())
+
+
+def _tell(verdict: Any, findings: list[dict[str, Any]], as_json: bool) -> None:
+    """The verdict, its warnings, and which findings are accepted or changed."""
+    if as_json:
+        told = json.loads(verdict.to_json())
+        told |= {"findings": findings} if findings else {}
+        screen.print_json(json.dumps(told), ensure_ascii=True)
+        return
+    badge = Text(verdict.verdict, COLOURS[verdict.verdict])
+    screen.print(badge.append("  ").append(_plain(verdict.reason)), soft_wrap=True)
+    for finding in findings:
+        if finding["change"] or finding["status"] == "WAIVED":
+            what = " ".join(filter(None, (finding["status"], finding["change"])))
+            line = Text(f"{what:<20}", COLOURS[finding["status"]])
+            about = _plain(f"{_finding_name(finding)}: {finding['reason']}")
+            screen.print(line.append(about), soft_wrap=True)
+    for warning in verdict.warnings:
+        screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)), soft_wrap=True)
+
+
+def _worst_exit(verdicts: list[Any]) -> int:
+    """The exit code of several verdicts: of the first that is there, in the order of severity."""
+    severity = ("ERROR", "FAIL", "INCONCLUSIVE", "PASS")
+    worst = min(verdicts, key=lambda verdict: severity.index(verdict.verdict))
+    return int(worst.exit_code)
 
 
 def _verdict(folder: Path) -> Any:
@@ -296,6 +391,8 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     screen.print(table)
     badge = Text.assemble("\n", (verdict.verdict, f"bold {COLOURS[verdict.verdict]}"))
     screen.print(badge, _plain(verdict.reason))
+    for warning in verdict.warnings:
+        screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)), soft_wrap=True)
     screen.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     screen.print(f"gate:   cuecheck gate {shlex.quote(str(folder))}", soft_wrap=True)
 
@@ -313,7 +410,7 @@ def _plain(text: str) -> Text:
 
 
 def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:+.0f} %"
+    return "-" if value is None else f"{100 * value:+.0f} %".replace("-0 %", "0 %")
 
 
 def _moral(rebalanced: bool, verdict: str) -> str:

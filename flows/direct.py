@@ -37,8 +37,9 @@ def _run_stages(run: Run) -> None:
 
 
 def conclude(run: Run) -> None:
-    """What follows when every shard is there: tables, verdict, pictures, report, record."""
+    """What follows when every shard is there: tables, checks, verdict, pictures, report, record."""
     steps.merge(run)
+    steps.examine(run, progress.report)
     steps.discover(run, progress.report)
     steps.judge(run)
     steps.illustrate(run)

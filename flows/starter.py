@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +13,8 @@ import yaml
 
 from audit.errors import DataError
 
+OPEN = "NAME"  # marks what only the user knows
+MASKS = "masks"
 PICTURES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff"}
 GUESSES = {
     "sample_id": ("sample_id", "id", "image_id", "name"),
@@ -18,10 +22,21 @@ GUESSES = {
     "label": ("label", "class", "target", "category", "diagnosis"),
     "cluster_id": ("cluster_id", "patient", "patient_id", "subject", "subject_id", "identity"),
 }
+SPLITS = ("split", "partition", "fold", "subset", "set")
 FEW = 12  # more distinct values than this make no subgroups
+STEPS = 900  # that the small CNN needs to learn a task from nothing, about
+BATCH = 64
 
 
-def starting_config(folder: Path, config_folder: Path) -> str:
+@dataclass(frozen=True)
+class Start:
+    """A starting configuration, and the places in it that only the user can fill."""
+
+    text: str
+    open_places: list[str]
+
+
+def starting_config(folder: Path, config_folder: Path) -> Start:
     """YAML text that describes the data of a folder as far as it can be guessed.
 
     Parameters
@@ -42,12 +57,25 @@ def starting_config(folder: Path, config_folder: Path) -> str:
     name = re.sub(r"[^A-Za-z0-9._-]+", "-", folder.resolve().name).strip("-._")[:64] or "audit"
     tables = sorted(p for p in folder.iterdir() if p.suffix in {".csv", ".parquet"})
     if tables:
-        return _HEAD.format(name=_text(name)) + _from_manifest(tables[0], root)
-    pictures = [p for p in folder.rglob("*") if p.suffix.lower() in PICTURES]
-    if not pictures:
-        raise DataError(f"{folder}: neither a manifest (.csv, .parquet) nor folders of pictures")
-    split = any(len(p.relative_to(folder).parts) > 2 for p in pictures)
-    return _HEAD.format(name=_text(name)) + _from_folders(root, split)
+        body = _from_manifest(tables[0], root)
+    else:
+        pictures = [p.relative_to(folder) for p in folder.rglob("*") if _is_picture(p)]
+        pictures = [p for p in pictures if p.parts[0] != MASKS]
+        if not pictures:
+            raise DataError(
+                f"{folder}: neither a manifest (.csv, .parquet) nor folders of pictures"
+            )
+        body = _from_folders(root, pictures, masked=(folder / MASKS).is_dir())
+    text = _HEAD.format(name=_text(name)) + body
+    return Start(text, _open_places(text))
+
+
+def _open_places(text: str) -> list[str]:
+    return [line.split("#")[0].strip() for line in text.splitlines() if OPEN in line.split("#")[0]]
+
+
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in PICTURES
 
 
 def _from_manifest(path: Path, root: str) -> str:
@@ -56,7 +84,8 @@ def _from_manifest(path: Path, root: str) -> str:
     except (ValueError, OSError) as error:
         raise DataError(f"{path}: not readable as a table ({error})") from error
     columns = {key: _first(table, names) for key, names in GUESSES.items()}
-    used = {column for column in columns.values() if column} | {"split", "mask"}
+    split = _first(table, SPLITS)
+    used = {column for column in columns.values() if column} | {split, "mask"}
     attributes = [str(c) for c in table if c not in used and 1 < table[c].nunique() <= FEW]
     labels = sorted(table[columns["label"]].dropna().unique()) if columns["label"] else []
     lines = [
@@ -65,37 +94,51 @@ def _from_manifest(path: Path, root: str) -> str:
         f"  manifest: {_text(path.name)}",
         "  columns:  # the manifest's columns",
         *(
-            f"    {key}: {_text(column or 'NAME-THE-COLUMN')}"
+            f"    {key}: {_text(column or f'{OPEN}-THE-COLUMN')}"
             for key, column in columns.items()
-            if column or key in {"path", "label"}
+            if column or key != "cluster_id"
         ),
         f"  attributes: {_flow(attributes)}  # subgroups to compare",
         f"  classes: {_flow([str(label) for label in labels])}",
-        *_split_lines(table),
-        _REGIONS.format(column="mask" if "mask" in table else "NAME-THE-MASK-COLUMN"),
+        *_split_lines(split, [] if split is None else table[split].dropna().astype(str)),
+        _regions("mask" if "mask" in table else None, len(table)),
     ]
     return "\n".join(lines)
 
 
-def _split_lines(table: pd.DataFrame) -> list[str]:
-    if "split" not in table or table["split"].dropna().empty:
+def _split_lines(column: str | None, values: Iterable[str]) -> list[str]:
+    """Which rows are for training and which are audited, by the usual names of splits."""
+    names = list(dict.fromkeys(values))
+    if column is None or not names:
         return [
-            "  train: {}  # column: value(s) of the training rows; must not overlap with audit",
-            "  audit: {}  # column: value(s) of the audited rows",
+            f"  train: {{{OPEN}-A-COLUMN: VALUE}}  # the training rows; none may be audited too",
+            f"  audit: {{{OPEN}-A-COLUMN: VALUE}}  # the audited rows",
         ]
-    values = [str(v) for v in table["split"].dropna().unique()]
-    train = "train" if "train" in values else values[0]
-    audited = next((v for v in ("test", "audit", "val") if v in values), values[-1])
-    return [f"  train: {{split: {_text(train)}}}", f"  audit: {{split: {_text(audited)}}}"]
+    train = _usual(names, ("train", "training"), names[0])
+    audited = _usual(names, ("test", "testing", "audit", "val", "valid", "validation"), names[-1])
+    return [
+        f"  {part}: {_flow({column: value})}"
+        for part, value in (("train", train), ("audit", audited))
+    ]
 
 
-def _from_folders(root: str, split: bool) -> str:
+def _usual(names: list[str], usual: tuple[str, ...], otherwise: str) -> str:
+    lower = {name.lower(): name for name in names}
+    return next((lower[name] for name in usual if name in lower), otherwise)
+
+
+def _from_folders(root: str, pictures: list[Path], *, masked: bool) -> str:
     lines = ["data:", "  source: folder", f"  root: {_text(root)}  # nothing outside it is read"]
-    if split:
-        lines += ["  train: {split: train}", "  audit: {split: test}"]
+    if any(len(path.parts) > 2 for path in pictures):
+        lines += _split_lines("split", sorted({path.parts[0] for path in pictures}))
     else:
         lines += ["  # one set of pictures: name a checkpoint below; nothing is trained"]
-    return "\n".join([*lines, _REGIONS.format(column="NAME-THE-MASK-COLUMN")])
+    return "\n".join([*lines, _regions("mask" if masked else None, len(pictures))])
+
+
+def _regions(column: str | None, rows: int) -> str:
+    epochs = min(60, max(12, round(STEPS * BATCH / max(rows, 1))))
+    return _REGIONS.format(column=column or f"{OPEN}-THE-MASK-COLUMN", epochs=epochs)
 
 
 def _first(table: pd.DataFrame, names: tuple[str, ...]) -> str | None:
@@ -108,7 +151,7 @@ def _text(value: str) -> str:
     return dumped.removesuffix("...\n").strip()
 
 
-def _flow(values: list[str]) -> str:
+def _flow(values: list[str] | dict[str, str]) -> str:
     dumped: str = yaml.safe_dump(values, default_flow_style=True, allow_unicode=True, width=10**6)
     return dumped.strip()
 
@@ -135,11 +178,11 @@ model:
   architecture: small-cnn  # or a torchvision name, or your.module:factory
   # checkpoint: weights.safetensors  # audit a model trained elsewhere; then nothing is trained
   input: {{size: [112, 112]}}
-  train: {{epochs: 12}}
+  train: {{epochs: {epochs}}}  # more, if it does not learn; the report shows the curve
 
 interventions:
   fills: [blur, local-mean]
-  # swap: {{attribute: NAME, match: [COLUMNS]}}  # the strongest test, where pictures match
+  # swap: {{attribute: WHICH, match: [COLUMNS]}}  # the strongest test, where pictures match
 
 policy:  # defaults, explained in the README
   min_clusters: 30

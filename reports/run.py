@@ -28,6 +28,7 @@ class Run:
     attention: pd.DataFrame
     interventions: pd.DataFrame
     evidence: pd.DataFrame
+    scorecard: pd.DataFrame
     findings: list[Record]
     verdict: Record
     provenance: Record
@@ -101,6 +102,7 @@ def read_run(folder: Path) -> Run:
             folder / "interventions.parquet", tables.INTERVENTIONS, ["region"]
         ),
         evidence=_plain(tables.read_table(folder / "evidence.parquet", tables.EVIDENCE)),
+        scorecard=_optional(folder, tables.SCORECARD),
         findings=_records(folder / "findings.json", "findings"),
         verdict=_json_object(folder / "verdict.json", "verdict"),
         provenance=_json_object(folder / "provenance.json"),

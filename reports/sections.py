@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.tables import ALL
-from reports import discovery, words
+from reports import discovery, explainer, words
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.run import Record, Run
 
 CARD_PICTURES = 6
 QUARANTINE_ROWS = 200
+HARM_ROWS = 200
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,7 @@ def answer(run: Run) -> dict[str, Any]:
         "sign": sign,
         "meaning": meaning,
         "reason": run.verdict.get("reason") or meaning,
+        "warnings": run.verdict.get("warnings") or [],
         "cards": [_card(run, region, test, found) for (region, test), found in cards.items()],
         "typical": _typical(run) if not cards else [],
         "undecided": _with_status(run, "INCONCLUSIVE"),
@@ -134,6 +136,37 @@ def bar(run: Run, finding: Record) -> dict[str, Any]:
     }
 
 
+def harm(run: Run) -> dict[str, Any] | None:
+    """The worst group, aligned against conflicting pictures, calibration, the right answer."""
+    worst = _measured(run, "worst_group")
+    gaps = _measured(run, "aligned_gap")
+    confidence = run.evidence["measure"].isin(["brier", "calibration_gap", "ece"])
+    groups = run.evidence[confidence].groupby(["attribute", "subgroup"], sort=False)
+    calibration = [{row["measure"]: row for row in rows.to_dict("records")} for _, rows in groups]
+    true_class = [
+        row
+        for row in _measured(run, "true_margin_effect")
+        if row["attribute"] != ALL and row["clusters"] >= run.config.policy.min_clusters
+    ]
+    if not (worst or gaps or calibration or true_class):
+        return None
+    return {
+        "worst": worst[0] if worst else None,
+        "gaps": gaps,
+        "calibration": [row for row in calibration if "calibration_gap" in row],
+        "true_class": true_class[:HARM_ROWS],
+        "more": max(0, len(true_class) - HARM_ROWS),
+        "confidence": run.config.statistics.confidence,
+    }
+
+
+def _measured(run: Run, measure: str) -> list[Record]:
+    """Rows of a measure that has an effect."""
+    rows = run.evidence
+    found = rows[(rows["measure"] == measure) & rows["effect"].notna()]
+    return [dict(row) for _, row in found.iterrows()]
+
+
 def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[str, Any] | None]:
     """A section that consists of charts; none where the run has data for none of them."""
 
@@ -142,6 +175,13 @@ def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[
         return {"charts": found} if found else None
 
     return context
+
+
+def reliance(run: Run) -> dict[str, Any] | None:
+    """Effects of the interventions, and on how many samples they were done."""
+    found = charts(effects.by_act, effects.by_subgroup)(run)
+    drawn = int((run.audited["stands_for"] > 0).sum())
+    return found and found | {"drawn": drawn, "audited": len(run.audited)}
 
 
 def pictures(run: Run) -> dict[str, Any] | None:
@@ -176,11 +216,13 @@ def provenance(run: Run) -> dict[str, Any]:
 SECTIONS = (
     Section("answer", "Verdict", answer),
     Section("findings", "Findings", findings),
-    Section("reliance", "Reliance", charts(effects.by_act, effects.by_subgroup)),
+    Section("reliance", "Reliance", reliance),
     Section("attention", "Attention", charts(attention.by_cell)),
+    Section("explainer", "Explainer", explainer.scorecard),
     Section("neurons", "Neurons", discovery.neurons),
     Section("cues", "Unnamed cues", discovery.cues),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
+    Section("harm", "Harm", harm),
     Section("pictures", "Pictures", pictures),
     Section("data", "Data", data),
     Section("training", "Training", charts(training.curve)),

@@ -24,6 +24,7 @@ STATUSES = {
     "INCONCLUSIVE": ("Inconclusive", "Neither shown nor ruled out with this much data."),
     "ERROR": ("Could not run", "A number that the verdict needs is missing."),
     "WAIVED": ("Waived", "Confirmed, and accepted by a named owner for a limited time."),
+    "KNOWN": ("Known", "Confirmed, and no worse than in the baseline."),
     "CLEARED": ("Cleared", "Reliance above the pass limit is ruled out."),
 }
 
@@ -53,6 +54,20 @@ TERMS = {
     "density": "Attention per area inside the region, divided by that outside it. 1 means that the "
     "region gets no more than its size would suggest.",
     "share": "Part of the heat map that falls inside the region.",
+    "worst-group": "The class and subgroup with the fewest right answers, of those with enough "
+    "independent pictures. The limit holds for all of them at once.",
+    "aligned": "Aligned: pictures of a subgroup that the training data has more often in their "
+    "class than chance would. Conflicting: the others. A model that learned the shortcut does "
+    "worse on these.",
+    "calibration-gap": "Stated confidence less the share of right answers. Above 0 the model is "
+    "surer than it should be.",
+    "brier": "Mean squared distance of the confidence from being right (1) or wrong (0). Less is "
+    "better.",
+    "ece": "Typical distance of confidence from accuracy over bins of confidence, less what chance "
+    "alone adds; 0 where chance explains it all.",
+    "true-margin": "How much the lead of the right answer shrinks when the region is hidden or "
+    "swapped, beyond the placebo, in standard deviations. Above 0 the region helps these pictures, "
+    "below 0 it misleads the model on them.",
     "forbidden": "A decision must not rest on this region.",
     "core": "What the class is about; the evidence that should count.",
 }

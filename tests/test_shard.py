@@ -18,7 +18,7 @@ from audit.context import Context, choose_tests, donors_of
 from audit.data.dataset import check_dataset, open_dataset
 from audit.interventions import fill
 from audit.models.classifier import Classifier
-from audit.shard import measure_shard
+from audit.shard import answered, measure_shard, trials
 from tests.tiny import CONFIG, write_tiny
 
 SKY, OBJECT = 2, 1
@@ -139,6 +139,74 @@ def test_removals_fill_the_region_and_an_equal_area_that_is_not_core(
         check(context, row, filled)
     area = removals.pivot(index=["sample_id", "fill"], columns="arm", values="area")
     assert (area["act"] == area["placebo"]).all()
+
+
+@pytest.mark.parametrize("size", [1, 3, 8, 100])
+def test_trials_answered_together_have_the_answers_of_each_alone(
+    context: Context, size: int
+) -> None:
+    config = context.config
+    config = config.model_copy(
+        update={"execution": config.execution.model_copy(update={"batch_size": size})}
+    )
+    context = replace(context, config=config)
+    batch = context.load(context.audited)
+    scored = context.samples.iloc[batch.index].assign(
+        prediction=["square", "disc"] * (len(batch.index) // 2)
+    )
+    asked = list(trials(context, batch, scored.reset_index(drop=True)))
+    lengths: list[int] = []
+    forward = context.classifier.module.register_forward_pre_hook(
+        lambda _, args: lengths.append(len(args[0]))
+    )
+    together = list(answered(context, asked))
+    forward.remove()
+    assert [one for one, _ in together] == asked
+    for (_, trial, _), logits in together:
+        alone = torch.cat([context.forward(image[None]) for image in trial.images])
+        torch.testing.assert_close(logits, alone, rtol=0, atol=1e-5)
+    largest = max(len(trial.rows) for _, trial, _ in asked)
+    assert max(lengths) <= max(size, largest)
+    assert sum(lengths) == sum(len(trial.rows) for _, trial, _ in asked)
+    if size == 100:
+        assert len(lengths) < len(asked)
+
+
+def test_only_what_is_drawn_is_altered_and_as_it_would_be_anyway(
+    context: Context, done: dict[str, pd.DataFrame]
+) -> None:
+    names = sorted(context.samples["sample_id"].iloc[context.audited])[::3]
+    chosen = context.samples["sample_id"].isin(names)
+    samples = context.samples.assign(stands_for=chosen * 3.0)
+    tables = measure_shard(replace(context, samples=samples), context.audited)
+    assert len(tables["attention"]) == len(done["attention"])
+    assert len(tables["samples"]) == len(done["samples"])
+    key = ["sample_id", "region", "test", "arm", "fill"]
+    texts = [*key, "donor_id", "prediction_before", "prediction_after"]
+    few, every = (
+        table["interventions"].astype(dict.fromkeys(texts, object)).sort_values(key)
+        for table in (tables, done)
+    )
+    kept = every[every["sample_id"].isin(names)]
+    assert 0 < len(kept) < len(every)
+    pd.testing.assert_frame_equal(
+        few.reset_index(drop=True), kept.reset_index(drop=True), atol=1e-5
+    )
+
+
+def test_a_shard_of_which_none_is_drawn(context: Context) -> None:
+    samples = context.samples.assign(stands_for=0.0)
+    tables = measure_shard(replace(context, samples=samples), context.audited[:3])
+    assert len(tables["interventions"]) == 0
+    assert len(tables["samples"]) == 3
+
+
+def test_classes_of_other_roles_are_tested_apart(tmp_path: Path) -> None:
+    with_boxes(tmp_path, (8, 8, 24, 24), (0, 0, 32, 10))
+    for_square = "  per_class: {square: {core: [sky], allowed: [object], forbidden: []}}\n"
+    text = BOXES.replace("forbidden: [sky]}\n", "forbidden: [sky]}\n" + for_square)
+    removed = areas(context_of(tmp_path, text))
+    assert set(removed["prediction_before"]) == {"disc"}
 
 
 BOXES = CONFIG.replace(

@@ -6,10 +6,12 @@ import pytest
 
 from audit import steps
 from audit.config_file import load_config
-from audit.errors import RunError
+from audit.errors import ConfigError, RunError
+from audit.interventions.fills import registry
 from audit.runs.files import write_text
 from audit.runs.folder import Run, start_or_resume
 from audit.steps import fit, prepare
+from audit.tables import SAMPLES, read_table
 from tests.tiny import write_tiny
 
 
@@ -33,6 +35,37 @@ def test_a_finished_training_is_checked_and_only_repeated_if_its_weights_changed
     fit(run, note)
     assert stages
     assert weights.read_bytes() == whole
+
+
+def test_what_is_altered_is_drawn_before_any_model_and_however_shards_are_cut(
+    tmp_path: Path,
+) -> None:
+    drawn = []
+    for size in ("8", "3"):
+        settings = {"interventions.per_cell": "5", "execution.shard_size": size}
+        run = start_or_resume(load_config(write_tiny(tmp_path / "data"), settings), tmp_path / size)
+        prepare(run)
+        samples = read_table(run.checked, SAMPLES)
+        drawn.append(samples.set_index("sample_id")["stands_for"])
+    assert drawn[0].equals(drawn[1])
+    audited = samples["part"] == "audit"
+    assert (samples.loc[~audited, "stands_for"] == 1).all()
+    # of every label x background eight are there and five drawn, or more for the label as a whole
+    cells = samples[audited].groupby(["label", "attribute:background"], observed=True)
+    chosen = cells["stands_for"].agg(lambda values: int((values > 0).sum()))
+    assert chosen.between(5, 8).all()
+    assert chosen.sum() < audited.sum()
+
+
+def test_a_fill_whose_library_lacks_stops_the_run_before_it_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda module: None)
+    config = load_config(write_tiny(tmp_path / "data"), {"interventions.fills": "[blur, inpaint]"})
+    run = start_or_resume(config, tmp_path / "run")
+    with pytest.raises(ConfigError, match="pip install"):
+        prepare(run)
+    assert not run.checked.exists()
 
 
 @pytest.mark.parametrize("content", ["[]", "{}", '{"digest": "0"}'])

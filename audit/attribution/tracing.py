@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from contextlib import nullcontext, suppress
+from contextlib import ExitStack, nullcontext, suppress
 from dataclasses import dataclass
 from functools import partial
 from types import TracebackType
@@ -21,6 +21,7 @@ from audit.attribution.probabilities import probabilities_skipped
 from audit.attribution.rectifiers import RULES
 from audit.attribution.scores import ClassScores, Question, check_images, settled
 from audit.attribution.state import undisturbed
+from audit.attribution.tokens import TokensSkipped
 from audit.errors import ModelError
 
 _OFF_PATH = (
@@ -131,7 +132,7 @@ def _passes(
 ) -> Trace:
     """One forward pass and those back, with the graph cut at the layer or from the image on."""
     picture = images.detach().clone().requires_grad_(not cut)
-    tap = _Tap(model, layer, cut=cut) if layer is not None else None
+    tap = _Tap(model, layer, cut=cut, skip=cut and not excite) if layer is not None else None
     with tap or nullcontext(), Excitations() if excite else nullcontext():
         scores = question.scores(model(picture.clone()), len(images))
     if tap is not None:
@@ -193,18 +194,21 @@ class _Tap:
     cut
         Whether the graph begins here: the output is detached, made a leaf, and gradients are
         switched on for what follows (the model may have switched them off).
+    skip
+        Whether going back skips tokens (:class:`TokensSkipped`) in what follows.
     """
 
     output: Tensor
 
-    def __init__(self, model: nn.Module, layer: str, *, cut: bool) -> None:
+    def __init__(self, model: nn.Module, layer: str, *, cut: bool, skip: bool) -> None:
         self.where = f"layer '{layer}'"
-        self.cut = cut
+        self.cut, self.skip = cut, skip
         self.calls = 0
         self._module = layer_named(model, layer)
 
     def __enter__(self) -> None:
-        self._handle = self._module.register_forward_hook(self._catch)
+        self._undo = ExitStack()
+        self._undo.callback(self._module.register_forward_hook(self._catch).remove)
 
     def __exit__(
         self,
@@ -212,7 +216,7 @@ class _Tap:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self._handle.remove()
+        self._undo.close()
 
     def _catch(self, _: nn.Module, args: Any, output: Any) -> Any:
         self.calls += 1
@@ -227,6 +231,8 @@ class _Tap:
         if self.cut:
             self.output = self.output.detach().requires_grad_()
             torch.set_grad_enabled(True)
+        if self.skip and self.calls == 1:  # not before, where it would cost the trunk its fast path
+            self._undo.enter_context(TokensSkipped())
         passed_on = self.output.clone()  # and so may what follows
         return passed_on if found is output else (passed_on, *output[1:])
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 from audit.data.reasons import Kind, bad
@@ -42,7 +42,7 @@ class Files:
             raise bad(missing, "no path is given")
         if "\0" in path:
             raise bad(missing, "the path holds a null character")
-        found = os.path.realpath(self.folder / path)
+        found = _resolved(os.path.join(self.folder, path))  # noqa: PTH118
         if os.path.commonpath([found, self._real_root]) != self._real_root:
             raise bad(Kind.OUTSIDE_ROOT, f"'{path}'")
         # Unlike Path.is_file, this one answers for names that are too long as well.
@@ -53,6 +53,19 @@ class Files:
     def from_root(self, path: str) -> str:
         """A path of the manifest, relative to the data root."""
         return (self.folder.relative_to(self.root) / path).as_posix()
+
+
+def _resolved(path: str) -> str:
+    """``os.path.realpath``, the folders looked up once."""
+    folder, name = os.path.split(path)
+    found = os.path.join(_real_folder(folder), name)  # noqa: PTH118
+    plain = name not in ("", ".", "..") and not os.path.islink(found)  # noqa: PTH114
+    return found if plain else os.path.realpath(path)
+
+
+@lru_cache(maxsize=4096)
+def _real_folder(folder: str) -> str:
+    return os.path.realpath(folder)
 
 
 def table_in_root(root: Path, name: str, key: str) -> Path:

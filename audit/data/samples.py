@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from audit.config import Audit
+from audit.data.labels import with_label
 from audit.data.parts import AUDIT, NO_PART, TRAIN, VALIDATION, hold_out, parts_of
 from audit.data.reasons import Kind, reason
 from audit.data.sources.base import Manifest
@@ -34,6 +35,7 @@ def select(config: Audit, manifest: Manifest) -> Selection:
     DataError
         If a column is missing, a part or a class is empty, or a row is in two parts.
     """
+    manifest = with_label(manifest)
     _require_columns(config, manifest)
     manifest = replace(manifest, rows=_without_blanks(config, manifest))
     columns = manifest.data.columns
@@ -60,6 +62,7 @@ def select(config: Audit, manifest: Manifest) -> Selection:
             "score": np.float32("nan"),
             "margin": np.float32("nan"),
             "true_margin": np.float32("nan"),
+            "stands_for": 1.0,
         }
     )
     _hold_out(samples, manifest, config.seed)

@@ -152,7 +152,14 @@ def _remove_in_batch(
     outcomes.elsewhere[rows] = ((bare * patches).sum((1, 2)) / size).cpu().numpy()
     ids = context.samples["sample_id"].iloc[batch.index].astype(str).tolist()
     seeds = seeds_of(ids, "discovery", context.config.seed)
-    for trial in removal(batch.images.float() / 255, patches, avoid, fills, seeds):
+    for trial in removal(
+        batch.images.float() / 255,
+        patches,
+        avoid,
+        fills,
+        context.config.interventions.placebo,
+        seeds,
+    ):
         logits, own = context.forward(trial.images), predicted[torch.from_numpy(trial.rows)]
         at = (fills.index(trial.fill), int(trial.arm != ACT), rows[trial.rows])
         outcomes.fits[at[2]] = True

@@ -12,8 +12,12 @@ from statsmodels.stats.multitest import multipletests
 from audit.config import Audit, Policy
 from audit.evidence import reliance, sufficiency
 from audit.evidence.accuracy import accuracy
+from audit.evidence.calibration import calibration
+from audit.evidence.conflict import aligned_gap
 from audit.evidence.inputs import Inputs, Row, read_inputs
 from audit.evidence.shares import attention_shares
+from audit.evidence.true_class import true_margin_effect
+from audit.evidence.worst_group import worst_group
 from audit.tables import EVIDENCE, empty, to_arrow
 
 #: Everything that is measured: tables of an audit in, rows of the evidence table out.
@@ -21,6 +25,10 @@ MEASURES: tuple[Callable[[Inputs], list[Row]], ...] = (
     reliance.removal_and_swap,
     sufficiency.sufficiency,
     accuracy,
+    worst_group,
+    aligned_gap,
+    calibration,
+    true_margin_effect,
     attention_shares,
 )
 _POWER = 0.80

@@ -68,7 +68,11 @@ def _means_by(answers: Codes, values: Floats, weights: Floats) -> Floats:
 
 
 def exchange(
-    before: Floats, after: Floats, clusters: Codes, rng: np.random.Generator
+    before: Floats,
+    after: Floats,
+    clusters: Codes,
+    rng: np.random.Generator,
+    stands_for: Floats | None = None,
 ) -> Exchange | None:
     """Keep rate of the answers with the core's part in them drawn from other pictures.
 
@@ -87,6 +91,8 @@ def exchange(
         [n] cluster of each picture.
     rng
         Chooses ``PARTNERS`` pictures where there are more.
+    stands_for
+        [n] clusters that each picture's cluster stands for; None where all are there.
 
     Returns
     -------
@@ -100,9 +106,10 @@ def exchange(
     answers = before.argmax(1)
     if np.bincount(answers, minlength=k).min() == 0:
         return None
-    weights = group_weights(answers, k, clusters)
+    drawn_for = np.ones(n) if stands_for is None else stands_for
+    weights = group_weights(answers, k, clusters, drawn_for)
     partners = _partners(answers, k, rng)
-    lent = group_weights(answers[partners], k, clusters[partners])
+    lent = group_weights(answers[partners], k, clusters[partners], drawn_for[partners])
     said = (before - after)[partners]
     kept, let, heard = np.zeros(n), np.zeros(partners.size), np.zeros(partners.size)
     chunk = max(1, _CELLS // (partners.size * k))

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from audit.config import Audit
 from audit.errors import RunError
-from audit.evidence.intervals import Codes, Interval
+from audit.evidence.intervals import Codes, Floats, Interval
 from audit.tables import ALL, OK, UNKNOWN, attribute_column, attributes_of
 
 #: Columns that the evidence needs; reading no others keeps large audits small in memory.
@@ -30,6 +30,7 @@ INTERVENTIONS_COLUMNS = (
     "fill",
     "donor_id",
     "margin_after",
+    "true_margin_after",
     "prediction_before",
     "prediction_after",
     "logits_before",
@@ -55,6 +56,7 @@ class Row:
     n: int
     clusters: int
     excluded: int = 0
+    undrawn: int = 0
     interval: Interval
     margin_effect: float = math.nan
     p: float = math.nan
@@ -91,6 +93,8 @@ class Inputs:
         Rows of those samples, sorted by name, with their place on the axis in ``at``.
     classes
         Class names of the audit.
+    training
+        Samples of the training part that are ok, where there are any.
     """
 
     samples: pd.DataFrame
@@ -98,6 +102,7 @@ class Inputs:
     interventions: pd.DataFrame
     classes: tuple[str, ...]
     config: Audit
+    training: pd.DataFrame
 
     @cached_property
     def prediction(self) -> Objects:
@@ -113,6 +118,16 @@ class Inputs:
     def cluster(self) -> Codes:
         """Code of each sample's cluster."""
         return pd.factorize(self.samples["cluster_id"].to_numpy(object), sort=True)[0]
+
+    @cached_property
+    def stands_for(self) -> Floats:
+        """Audited clusters that each sample's cluster stands for; 0 where it was not drawn."""
+        return self.samples["stands_for"].to_numpy(np.float64)
+
+    @cached_property
+    def drawn(self) -> Mask:
+        """Which samples were drawn for the interventions."""
+        return self.stands_for > 0
 
     def shows(self, region: str) -> Mask:
         """Which samples have a region; those that no map was measured on count as having it."""
@@ -203,6 +218,7 @@ def read_inputs(
         _located(interventions[list(INTERVENTIONS_COLUMNS)], axis, known, "interventions"),
         tuple(config.data.classes or sorted(seen)),
         config,
+        ok[ok["part"] == "train"].sort_values("sample_id").reset_index(drop=True),
     )
 
 

@@ -60,17 +60,24 @@ def cluster_sums(values: Floats, clusters: Codes) -> Floats:
     return np.bincount(inverse, weights=values).astype(np.float64, copy=False)
 
 
-def equal_weights(clusters: Codes) -> Floats:
+def equal_weights(clusters: Codes, stands_for: Floats | None = None) -> Floats:
     """Weights of the samples, summing to 1, under which every cluster counts the same.
 
     A cluster is one observation, however many pictures were taken of it; with weights by size, one
-    large cluster would decide while the count of clusters hides it.
+    large cluster would decide while the count of clusters hides it. Where clusters were drawn, each
+    counts for as many as it ``stands_for`` ([n], the same within a cluster; Hajek 1971), so that
+    the mean is that of the clusters that were drawn from.
 
     >>> equal_weights(np.array([7, 3, 7]))
     array([0.25, 0.5 , 0.25])
+    >>> equal_weights(np.array([7, 3, 7]), np.array([3.0, 1.0, 3.0]))
+    array([0.375, 0.25 , 0.375])
     """
     _, inverse, sizes = np.unique(clusters, return_inverse=True, return_counts=True)
     weights: Floats = 1 / (sizes.size * sizes[inverse].astype(np.float64))
+    if stands_for is not None and np.unique(stands_for).size > 1:
+        weights = weights * stands_for
+        weights /= weights.sum()
     return weights
 
 
@@ -207,6 +214,7 @@ def paired_excess(
     clusters: Codes,
     confidence: float,
     also_shared: Sequence[Codes] = (),
+    stands_for: Floats | None = None,
 ) -> Interval:
     """Rate of an event less its rate under the control, in clustered pairs.
 
@@ -223,11 +231,13 @@ def paired_excess(
     also_shared
         Other clusterings of the pairs ([n] each), such as by donor. The one that leaves the
         smallest effective size counts.
+    stands_for
+        [n] clusters that each pair's cluster stands for, see :func:`equal_weights`.
     """
     excess = first - second
     if excess.size == 0 or np.isnan(excess).any():
         return Interval()
-    weights = equal_weights(clusters)
+    weights = equal_weights(clusters, stands_for)
     effect = float(weights @ excess)
     cells = np.array(
         [
@@ -247,8 +257,12 @@ def paired_excess(
     return interval_of(effect, confidence, bounds)
 
 
-def group_weights(groups: Codes, n_groups: int, clusters: Codes) -> Floats:
+def group_weights(
+    groups: Codes, n_groups: int, clusters: Codes, stands_for: Floats | None = None
+) -> Floats:
     """Weights of the samples, summing to 1: groups count the same, and in each its clusters.
+
+    Within a group a cluster counts for as many as it ``stands_for``, see :func:`equal_weights`.
 
     >>> group_weights(np.array([0, 0, 0, 1]), 2, np.array([5, 5, 6, 5]))
     array([0.125, 0.125, 0.25 , 0.5  ])
@@ -257,7 +271,8 @@ def group_weights(groups: Codes, n_groups: int, clusters: Codes) -> Floats:
     for group in range(n_groups):
         inside = groups == group
         if inside.any():
-            weights[inside] = equal_weights(clusters[inside]) / n_groups
+            among = None if stands_for is None else stands_for[inside]
+            weights[inside] = equal_weights(clusters[inside], among) / n_groups
     return weights
 
 

@@ -136,7 +136,8 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, pairs: Pairs) -> Row
     used = cell.inside & pairs.there
     clusters = inputs.cluster[used]
     donors = [by[used] for by in pairs.donors]
-    weights = equal_weights(clusters)
+    stands_for = inputs.stands_for[used]
+    weights = equal_weights(clusters, stands_for)
     drop = pairs.drop[used]
     interval = paired_excess(
         pairs.flipped[used],
@@ -144,7 +145,9 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, pairs: Pairs) -> Row
         clusters,
         config.statistics.confidence,
         also_shared=donors,
+        stands_for=stands_for,
     )
+    left_out = cell.inside & ~used & inputs.shows(region)
 
     def p_value(by: Codes) -> float:
         rng = generator(config.seed, MEASURE, region, cell.target_class, act)
@@ -161,7 +164,8 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, pairs: Pairs) -> Row
         required=cell.whole,
         n=int(used.sum()),
         clusters=min([distinct(clusters), *(_independent(weights, by) for by in donors)]),
-        excluded=int((cell.inside & ~used & inputs.shows(region)).sum()),
+        excluded=int((left_out & inputs.drawn).sum()),
+        undrawn=int((left_out & ~inputs.drawn).sum()),
         margin_effect=float(weights @ drop) if drop.size else np.nan,
         p=max(map(p_value, (clusters, *donors))) if cell.whole else np.nan,
         interval=interval,

@@ -53,7 +53,7 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
     k = max(len(inputs.classes), before.shape[1])
     predicted = pd.Categorical(inputs.prediction[used], categories=inputs.classes).codes
     rng = generator(config.seed, MEASURE, region, act)
-    found = exchange(before, after, clusters, rng)
+    found = exchange(before, after, clusters, rng, inputs.stands_for[used])
     known = bool(np.isfinite(before).all() and np.isfinite(after).all())
     smallest = min(distinct(clusters[predicted == i]) for i in range(k))
     interval, p = Interval(), np.nan
@@ -73,7 +73,8 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
         required=cell.whole,
         n=int(used.sum()),
         clusters=0 if found is None and known else smallest,
-        excluded=int((cell.inside & ~used).sum()),
+        excluded=int((cell.inside & ~used & inputs.drawn).sum()),
+        undrawn=int((cell.inside & ~used & ~inputs.drawn).sum()),
         p=p,
         interval=interval,
     )

@@ -7,7 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import Literal
 
-Status = Literal["CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED"]
+Status = Literal["CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED", "KNOWN"]
+Change = Literal["new", "worsened", "unchanged", "fixed"]
 Test = Literal["removal", "sufficiency"]
 
 SWAP = "swap"
@@ -21,6 +22,7 @@ class Act:
     n: int
     clusters: int
     excluded: int
+    undrawn: int = 0
     effect: float | None = None
     low: float | None = None
     high: float | None = None
@@ -72,6 +74,8 @@ class Finding:
         All acts.
     worst_subgroup
         Of the deciding act, among subgroups with enough clusters; None where there is none.
+    change
+        Against a baseline; None without one, or where neither run confirms the claim.
     """
 
     fingerprint: str
@@ -92,6 +96,7 @@ class Finding:
     clusters_needed: float | None = None
     acts: list[Act] = field(default_factory=list)
     worst_subgroup: WorstSubgroup | None = None
+    change: Change | None = None
 
 
 def fingerprint(audit: str, region: str, target_class: str, test: str) -> str:
@@ -102,3 +107,9 @@ def fingerprint(audit: str, region: str, target_class: str, test: str) -> str:
     """
     claim = json.dumps([audit, region, target_class, test])
     return hashlib.sha256(claim.encode()).hexdigest()[:16]
+
+
+def name_of(finding: Finding) -> str:
+    """The claim in a few words."""
+    target = "" if finding.target_class == "*" else f" for '{finding.target_class}'"
+    return f"{finding.region}{target}"

@@ -196,28 +196,36 @@ def _worst(subgroups: pd.DataFrame, act: str, policy: Policy) -> WorstSubgroup |
 
 
 def _untested(found: list[Finding], classes: list[str], config: Audit) -> Iterator[Finding]:
-    """An ERROR for every required region and class that the evidence does not have."""
+    """An ERROR for every required region and class that the evidence does not have.
+
+    A region that the policy requires and no class forbids was never tested: for all classes.
+    """
     tested = {(finding.region, finding.target_class) for finding in found}
-    for target in classes:
-        for region in config.required_regions(target):
-            if tested.isdisjoint({(region, target), (region, ALL)}):
-                claim = Claim(region, reliance.MEASURE, target)
-                yield Finding(
-                    fingerprint=fingerprint(config.name, region, target, claim.test),
-                    region=region,
-                    target_class=target,
-                    role=config.regions.role(region, target),
-                    test=claim.test,
-                    status="ERROR",
-                    reason=_wording(claim, config).absent(["any test of it"]),
-                )
+    required = [
+        (region, target) for target in classes for region in config.required_regions(target)
+    ]
+    strange = {*(config.policy.required or [])} - {region for region, _ in required}
+    for region, target in [*required, *((region, ALL) for region in sorted(strange))]:
+        if tested.isdisjoint({(region, target), (region, ALL)}):
+            claim = Claim(region, reliance.MEASURE, target)
+            yield Finding(
+                fingerprint=fingerprint(config.name, region, target, claim.test),
+                region=region,
+                target_class=target,
+                role=config.regions.role(region, target),
+                test=claim.test,
+                status="ERROR",
+                reason=_wording(claim, config).absent(["any test of it"]),
+            )
 
 
 def _act(row: pd.Series[Any]) -> Act:
     names = (*_NEEDED, "margin_effect", "detectable")
     numbers = {name: _number(row[name]) for name in names}
-    n, clusters, excluded = (int(row[name]) for name in ("n", "clusters", "excluded"))
-    return Act(str(row["act"]), n, clusters, excluded, **numbers)
+    n, clusters, excluded, undrawn = (
+        int(row[name]) for name in ("n", "clusters", "excluded", "undrawn")
+    )
+    return Act(str(row["act"]), n, clusters, excluded, undrawn, **numbers)
 
 
 def _number(value: Any) -> float | None:

@@ -13,7 +13,7 @@ from audit.gate.reasons import percent
 from audit.gate.verdict import Verdict
 
 _ROWS = 20  # findings in the summary
-_ORDER = ("ERROR", "CONFIRMED", "INCONCLUSIVE", "WAIVED", "CLEARED")
+_ORDER = ("ERROR", "CONFIRMED", "INCONCLUSIVE", "WAIVED", "KNOWN", "CLEARED")
 
 
 def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> str:
@@ -29,6 +29,8 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
         "",
         _escaped(verdict.reason),
     ]
+    if verdict.warnings:
+        lines += ["", *(f"- {_escaped(warning)}" for warning in verdict.warnings)]
     if ranked:
         limits = f"{100 * config.statistics.confidence:.4g} % limits"
         lines += [
@@ -39,13 +41,16 @@ def summary_markdown(config: Audit, findings: Sequence[Finding], verdict: Verdic
         ]
     if len(ranked) > _ROWS:
         lines += ["", f"… and {len(ranked) - _ROWS} more."]
+    accepted = [finding for finding in ranked if finding.status in ("WAIVED", "KNOWN")]
+    if accepted:
+        lines += ["", *(f"- {f.status}: {_escaped(f.reason)}" for f in accepted[:_ROWS])]
     return "\n".join(lines) + "\n"
 
 
 def _table_row(finding: Finding) -> str:
     target = "all" if finding.target_class == "*" else _escaped(finding.target_class)
     cells = [
-        finding.status,
+        f"{finding.status}, {finding.change}" if finding.change else finding.status,
         _escaped(finding.region),
         target,
         percent(finding.effect),
@@ -78,7 +83,7 @@ def junit_xml(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> s
     """JUnit XML with one case per required finding.
 
     CONFIRMED is a failure; ERROR and INCONCLUSIVE are errors, since a pipeline shows what is
-    skipped as good; WAIVED is skipped. Without findings the verdict is the one case.
+    skipped as good; WAIVED and KNOWN are skipped. Without findings the verdict is the one case.
     """
     suite = TestSuite("cuecheck")
     for finding in findings:
@@ -90,8 +95,8 @@ def junit_xml(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> s
             case.result = [Failure(reason, "CONFIRMED")]
         elif finding.status in ("ERROR", "INCONCLUSIVE"):
             case.result = [Error(reason, finding.status)]
-        elif finding.status == "WAIVED":
-            case.result = [Skipped(reason, "WAIVED")]
+        elif finding.status in ("WAIVED", "KNOWN"):
+            case.result = [Skipped(reason, finding.status)]
         suite.add_testcase(case)
     if not findings:
         case = TestCase("verdict", f"cuecheck.{config.name}")

@@ -71,7 +71,7 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
         )
         return _sentence(
             f"not decided whether {self.predictions} rest on {self.region}: {self._effect(act)}; "
-            f"{needed}"
+            f"{needed}{_more_to_draw(act)}"
         )
 
     def small(self, act: Act, minimum: int) -> str:
@@ -81,6 +81,7 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
         return _sentence(
             f"too few samples to tell whether {self.predictions} rest on {self.region}: "
             f"{what}{least} ({act.act}; {act.excluded:,} samples left out), {minimum:,} are needed"
+            f"{_more_to_draw(act)}"
         )
 
     def never(self) -> str:
@@ -130,6 +131,17 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
             f"removing it ({fill}) changes {size} {more} answers than removing an equal area "
             f"elsewhere {limits}"
         )
+
+
+def _more_to_draw(act: Act) -> str:
+    """That the data set has more than were altered.
+
+    >>> _more_to_draw(Act("swap", 200, 200, 3, undrawn=1500))
+    '; 1,500 more that have it were not drawn (interventions.per_cell)'
+    """
+    if act.undrawn == 0:
+        return ""
+    return f"; {act.undrawn:,} more that have it were not drawn (interventions.per_cell)"
 
 
 def _sentence(text: str) -> str:

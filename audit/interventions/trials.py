@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audit.interventions.fills import fill
-from audit.interventions.placebo import placebo_mask
+from audit.interventions.placebos import placebo_mask
 from audit.interventions.swap import paste
 
 REMOVAL, SWAP, SUFFICIENCY = "removal", "swap", "sufficiency"
@@ -50,11 +50,13 @@ def seeds_of(sample_ids: Sequence[str], purpose: str, seed: int) -> list[int]:
     return [_hash(f"{seed}/{purpose}/{sample_id}") for sample_id in sample_ids]
 
 
-def placebos(region: Tensor, avoid: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+def placebos(
+    kind: str, region: Tensor, avoid: Tensor, seeds: Sequence[int]
+) -> tuple[Tensor, Tensor]:
     """Placebo areas ``[B, h, w]`` (bool) for regions, and ``[B]`` bool, where one fits."""
     region_masks, avoid_masks = region.cpu().numpy(), avoid.cpu().numpy()
     found = [
-        placebo_mask(mask, other, seed)
+        placebo_mask(kind, mask, other, seed)
         for mask, other, seed in zip(region_masks, avoid_masks, seeds, strict=True)
     ]
     none = np.zeros(region_masks.shape[1:], dtype=bool)
@@ -64,10 +66,15 @@ def placebos(region: Tensor, avoid: Tensor, seeds: Sequence[int]) -> tuple[Tenso
 
 
 def removal(
-    images: Tensor, region: Tensor, avoid: Tensor, fills: Sequence[str], seeds: list[int]
+    images: Tensor,
+    region: Tensor,
+    avoid: Tensor,
+    fills: Sequence[str],
+    placebo_kind: str,
+    seeds: list[int],
 ) -> Iterator[Trial]:
     """The region removed, and an equal area elsewhere; only where such a placebo fits."""
-    placebo, fits = placebos(region, avoid, seeds)
+    placebo, fits = placebos(placebo_kind, region, avoid, seeds)
     rows = np.flatnonzero(fits.numpy())
     if len(rows) == 0:
         return

@@ -28,6 +28,9 @@ class Classifier:
         How pictures become the model's input.
     device
         Where the model is.
+    label_output
+        Of a multi-label head, the index of the output that says whether the one label audited
+        holds; ``outputs`` are then of that logit's two sides.
     """
 
     module: nn.Module
@@ -35,6 +38,7 @@ class Classifier:
     outputs: list[int]
     input: Input
     device: torch.device
+    label_output: int | None = None
 
     def prepare(self, images: Tensor) -> Tensor:
         """Normalised float32 ``[B, 3, h, w]`` on the model's device.
@@ -52,9 +56,13 @@ class Classifier:
         Parameters
         ----------
         raw
-            What the model returned: ``[B, K]``, or a tuple, dict or object that holds it.
+            What the model returned: ``[B, K]``, or a tuple, dict or object that holds it; a single
+            logit may come as ``[B]``.
         """
-        return two_sided(first_tensor(raw))[:, self.outputs]
+        logits = output_columns(raw)
+        if self.label_output is not None:
+            logits = logits[:, [self.label_output]]
+        return two_sided(logits)[:, self.outputs]
 
 
 def normalise(images: Tensor, config: Input) -> Tensor:
@@ -86,6 +94,18 @@ def first_tensor(raw: Any) -> Tensor:
             if isinstance(value, Tensor):
                 return value
     raise ModelError(f"the model returned {type(raw).__name__}, in which there is no tensor")
+
+
+def output_columns(raw: Any) -> Tensor:
+    """The logits in a model's output as ``[B, K]``, where a single logit came without its axis.
+
+    Examples
+    --------
+    >>> output_columns({"logits": torch.zeros(4)}).shape
+    torch.Size([4, 1])
+    """
+    logits = first_tensor(raw)
+    return logits.reshape(-1, 1) if logits.ndim < 2 else logits
 
 
 def two_sided(logits: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 
 from audit import config
 from audit.errors import ConfigError, ModelError
-from audit.models.classifier import Classifier, first_tensor, normalise
+from audit.models.classifier import Classifier, normalise, output_columns
 from audit.models.registry import build
 from audit.models.weights import load_weights, read_weights
 
@@ -28,6 +29,7 @@ def load_classifier(
     device: torch.device,
     *,
     weights: Path | None = None,
+    labels: Sequence[str] = (),
 ) -> Classifier:
     """Build the model, load its weights and check what it returns.
 
@@ -42,6 +44,9 @@ def load_classifier(
     weights
         Weights that the run trained itself, for exactly ``classes``; default: the configuration's
         checkpoint, or those that a pretrained factory brings.
+    labels
+        Of a multi-label model, the labels in the order of its outputs, unless ``model.outputs``
+        lists them; ``classes`` are then the two sides of one of them (:func:`config.sides`).
 
     Raises
     ------
@@ -49,16 +54,17 @@ def load_classifier(
         If the model cannot be built or loaded, does not have one output per class name, or ends in
         a softmax or sigmoid.
     """
-    names = classes if weights else output_names(model, classes)
-    outputs = [_position(name, names) for name in classes]
+    names = classes if weights else output_names(model, list(labels) or classes)
+    label_output = _position(classes[1], names) if labels else None
+    outputs = [0, 1] if labels else [_position(name, names) for name in classes]
     module = build(model.architecture, model.arguments, len(names))
     path = weights or model.checkpoint
     if path is not None:
         load_weights(module, read_weights(path), path)
     module = module.to(device).eval().requires_grad_(False)
-    check_output(module, model, names, device)
+    check_output(module, model, names, device, one_for_two=not labels)
     channels_last(module, torch.zeros(1, 3, *model.input.size, device=device))
-    return Classifier(module, list(classes), outputs, model.input, device)
+    return Classifier(module, list(classes), outputs, model.input, device, label_output)
 
 
 def channels_last(module: nn.Module, probe: Tensor) -> nn.Module:
@@ -113,7 +119,12 @@ def _position(name: str, names: list[str]) -> int:
 
 
 def check_output(
-    module: nn.Module, model: config.Model, names: list[str], device: torch.device
+    module: nn.Module,
+    model: config.Model,
+    names: list[str],
+    device: torch.device,
+    *,
+    one_for_two: bool = True,
 ) -> None:
     """Run the model once on noise: one finite logit per output name, and really logits.
 
@@ -127,6 +138,8 @@ def check_output(
         Class names of the outputs.
     device
         Where the model is.
+    one_for_two
+        Whether a single logit may stand for two classes.
 
     Raises
     ------
@@ -144,13 +157,14 @@ def check_output(
         raise ModelError(
             f"{model.architecture}: fails on input {[*images.shape]} (model.input.size): {reason}"
         ) from error
-    logits = first_tensor(raw)
+    logits = output_columns(raw)
     n_outputs = logits.shape[1] if logits.ndim == 2 else None
     if n_outputs is None:
         raise ModelError(
             f"{model.architecture}: returns {[*logits.shape]} for 2 pictures, not [2, outputs]"
         )
-    if n_outputs != len(names) and (n_outputs, len(names)) != (1, 2):
+    single = one_for_two and (n_outputs, len(names)) == (1, 2)
+    if n_outputs != len(names) and not single:
         todo = (
             "build it with as many outputs (model.arguments)"
             if model.trains

@@ -19,7 +19,7 @@ from audit import config, tables
 from audit.data.dataset import Dataset
 from audit.errors import DataError, ModelError
 from audit.models.augment import augment
-from audit.models.classifier import first_tensor, normalise, two_sided
+from audit.models.classifier import normalise, output_columns, two_sided
 from audit.models.feed import Feed, Pictures, Positions, balanced_order, even_batch_size
 from audit.models.load import check_output
 from audit.models.registry import build
@@ -238,7 +238,7 @@ def _validate(
 
 
 def _logits(module: nn.Module, images: Tensor, view: config.Input) -> Tensor:
-    return two_sided(first_tensor(module(normalise(images, view))))
+    return two_sided(output_columns(module(normalise(images, view))))
 
 
 def _sums(loss: Tensor, logits: Tensor, targets: Tensor) -> Tensor:

@@ -85,6 +85,11 @@ class Run:
         return self.folder / "findings.json"
 
     @property
+    def waivers(self) -> Path:
+        """Copy of the waivers that the policy names."""
+        return self.folder / "waivers.yaml"
+
+    @property
     def verdict(self) -> Path:
         """The verdict as JSON."""
         return self.folder / "verdict.json"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -48,7 +48,7 @@ def digests(run: Run) -> dict[str, str]:
     return {path.relative_to(run.folder).as_posix(): file_digest(path) for path in files}
 
 
-def check_record(run: Run, besides: str | None = None) -> None:
+def check_record(run: Run, besides: str | None = None, needed: Sequence[str] = NEEDED) -> None:
     """Refuse a run that is unfinished or was altered in any file of its record.
 
     Files that were left behind when the run was copied (pictures, weights, tables) are no
@@ -60,6 +60,8 @@ def check_record(run: Run, besides: str | None = None) -> None:
         The run.
     besides
         A file that may differ.
+    needed
+        Files that must be there.
 
     Raises
     ------
@@ -71,7 +73,7 @@ def check_record(run: Run, besides: str | None = None) -> None:
     if not run.finished:
         raise RunError(f"{run.folder}: not a finished run (record.json is missing); run it again")
     recorded = _recorded(run)
-    for name in NEEDED:
+    for name in needed:
         if name not in recorded or not (run.folder / name).is_file():
             raise RunError(f"{run.folder / name}: missing from the run; run the audit again")
     for name, digest in recorded.items():

@@ -61,6 +61,7 @@ def samples(
             "score": 0.9,
             "margin": rng.normal(2.0, 1.0, n),
             "true_margin": 1.0,
+            "stands_for": 1.0,
             "attribute:gender": np.array(["man", "woman"])[rng.integers(0, 2, n)],
         }
     )
@@ -150,8 +151,14 @@ def built(
 
 
 def row(evidence: pd.DataFrame, **wanted: object) -> pd.Series:
-    """The only row with these values; of all samples unless a subgroup is named."""
+    """The only row with these values; of all samples unless a subgroup is named.
+
+    The effect of an act on the true class's margin stands beside its reliance, so it is found by
+    the name of its measure only.
+    """
     wanted = {"attribute": ALL, "subgroup": ALL} | wanted
+    if "measure" not in wanted:
+        evidence = evidence[evidence["measure"] != "true_margin_effect"]
     found = evidence[np.logical_and.reduce([evidence[k] == v for k, v in wanted.items()])]
     assert len(found) == 1
     return found.iloc[0]

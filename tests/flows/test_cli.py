@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
+import yaml
 
 from audit.errors import ConfigError
 from audit.gate import EXIT_CODES, Verdict
@@ -307,14 +308,31 @@ def test_init_writes_a_configuration_that_loads(cuecheck: Command, tmp_path: Pat
 
 def test_init_knows_class_folders(cuecheck: Command, tmp_path: Path) -> None:
     write_tiny(tmp_path / "made")
-    for split in ("train", "test"):
+    folders = {"train": "Training", "test": "val"}
+    for split in folders.values():
         for label in ("square", "disc"):
             (tmp_path / "data" / split / label).mkdir(parents=True)
     for picture in (tmp_path / "made" / "images").iterdir():
         split, label = picture.name.split("-")[:2]
-        shutil.copy(picture, tmp_path / "data" / split / label)
-    assert cuecheck("init", "data", cwd=tmp_path).returncode == 0
-    assert "source: folder" in (tmp_path / "audit.yaml").read_text()
+        shutil.copy(picture, tmp_path / "data" / folders[split] / label)
+    done = cuecheck("init", "data", cwd=tmp_path)
+    assert done.returncode == 0
+    assert "column: NAME-THE-MASK-COLUMN" in done.stdout
+    config = (tmp_path / "audit.yaml").read_text()
+    for expected in ("source: folder", "train: {split: Training}", "audit: {split: val}"):
+        assert expected in config
+
+
+def test_init_tells_what_is_left_to_fill_in(cuecheck: Command, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    table = "picture,diagnosis,sex\n" + "a.png,ill,f\nb.png,well,m\n" * 3
+    (tmp_path / "data" / "list.csv").write_text(table)
+    done = cuecheck("init", "data", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    config = yaml.safe_load((tmp_path / "audit.yaml").read_text())
+    assert config["data"]["attributes"] == ["picture", "sex"]
+    for place in ("sample_id: NAME-", "path: NAME-", "column: NAME-", "train: {NAME-", "audit: {"):
+        assert f"- fill in  {place}" in done.stdout
 
 
 def test_init_of_an_empty_folder_says_what_it_looked_for(cuecheck: Command, tmp_path: Path) -> None:

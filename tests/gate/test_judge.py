@@ -28,7 +28,7 @@ def act(name: str, **changes: Any) -> dict[str, Any]:
         "measure": "sufficiency_excess" if name in KEEP else "excess_flips",
         "region": "hair", "role": "forbidden", "target_class": "nurse",
         "attribute": ALL, "subgroup": ALL, "act": name, "required": True,
-        "n": 200, "clusters": 200, "excluded": 3,
+        "n": 200, "clusters": 200, "excluded": 3, "undrawn": 0,
         "effect": 0.3, "low": 0.22, "high": 0.38, "lower_limit": 0.24, "upper_limit": 0.36,
         "margin_effect": 0.5, "p": 0.0002, "p_adjusted": 0.002,
         "detectable": 0.1,

@@ -1,11 +1,16 @@
 from __future__ import annotations
 
 import math
+from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
-from audit.interventions import FILLS, fill
+from audit.config import FillName
+from audit.errors import ConfigError
+from audit.interventions import FILLS, check_fills, fill
+from audit.interventions.fills import fill_versions, registry
 
 
 def _images() -> torch.Tensor:
@@ -56,14 +61,58 @@ class TestEveryFill:
         none = torch.zeros(3, 32, 40, dtype=torch.bool)
         assert torch.equal(fill(name, images, none, [1, 2, 3]), images)
 
+    @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+    def test_keeps_the_type_of_the_pictures(self, name: str, dtype: torch.dtype) -> None:
+        filled = fill(name, _images().to(dtype), _masks(), [1, 2, 3])
+        assert filled.dtype == dtype
+        single = fill(name, _images(), _masks(), [1, 2, 3])
+        torch.testing.assert_close(filled, single.to(dtype), rtol=0, atol=1e-5)
 
-@pytest.mark.parametrize("name", ["local-mean", "noise"])
-def test_nothing_of_the_area_remains(name: str) -> None:
-    images, masks = _images()[:2], _masks()[:2]
-    other = torch.where(masks[:, None], 1 - images, images)
-    torch.testing.assert_close(
-        fill(name, images, masks, [1, 2]), fill(name, other, masks, [1, 2]), rtol=0, atol=1e-5
+    @pytest.mark.gpu
+    @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+    def test_is_the_same_on_another_device(self, name: str) -> None:
+        there = fill(name, _images().cuda(), _masks().cuda(), [1, 2, 3])
+        assert there.is_cuda
+        here = fill(name, _images(), _masks(), [1, 2, 3])
+        torch.testing.assert_close(there.cpu(), here, rtol=0, atol=1e-4)
+
+    def test_nothing_of_the_area_remains_where_so_said(self, name: str) -> None:
+        images, masks = _images(), _masks()
+        other = torch.where(masks[:, None], 1 - images, images)
+        filled = (fill(name, pictures, masks, [1, 2, 3]) for pictures in (images, other))
+        assert torch.equal(*filled) != FILLS[name].keeps_colours
+
+
+def test_the_configuration_knows_them_all() -> None:
+    assert sorted(get_args(FillName)) == sorted(FILLS)
+
+
+def test_a_fill_without_its_library_is_named_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(registry, "find_spec", lambda module: None)
+    check_fills(["blur", "local-mean"])
+    with pytest.raises(ConfigError, match=r"'inpaint' needs .*; pip install 'cuecheck\[inpaint\]'"):
+        check_fills(["blur", "inpaint"])
+
+
+def test_versions_are_of_what_the_fills_need_alone() -> None:
+    assert fill_versions(["blur", "noise"]) == {}
+    assert set(fill_versions(["blur", "inpaint"])) == {"cv2"}
+
+
+def test_inpaint_takes_nothing_from_beyond_an_edge() -> None:
+    """A hole in the dark near a light half: the local mean takes some of the light."""
+    rows, columns = np.mgrid[:48, :48]
+    picture = np.where(columns < 24, 0.2, 0.8) * 0.8 + rows / 47 * 0.2
+    images = torch.from_numpy(np.stack([picture] * 3)[None]).float()
+    masks = torch.zeros(1, 48, 48, dtype=torch.bool)
+    masks[0, 18:30, 10:20] = True
+    inpainted, mean = (
+        (fill(name, images, masks, [0]) - images)[:, :, masks[0]].abs().mean()
+        for name in ("inpaint", "local-mean")
     )
+    assert inpainted < mean / 4
 
 
 def test_local_mean_continues_a_constant_surrounding() -> None:

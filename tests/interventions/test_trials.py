@@ -18,7 +18,7 @@ def _batch() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
 
 def test_removal_pairs_act_and_placebo_on_equal_areas() -> None:
     images, region, avoid = _batch()
-    trials = list(removal(images, region, avoid, ["blur", "local-mean"], [1, 2, 3]))
+    trials = list(removal(images, region, avoid, ["blur", "local-mean"], "compact", [1, 2, 3]))
     assert [(t.arm, t.fill) for t in trials] == [
         ("act", "blur"), ("placebo", "blur"), ("act", "local-mean"), ("placebo", "local-mean")
     ]  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 
 from audit.config import Input
 from audit.errors import ModelError
-from audit.models.classifier import Classifier, first_tensor, two_sided
+from audit.models.classifier import Classifier, first_tensor, output_columns, two_sided
 from tests.models.toys import CPU
 
 
@@ -52,6 +53,24 @@ def test_one_logit_gives_two_classes(outputs: list[int]) -> None:
     for score, slope in ((negative, -0.5), (positive, 0.5)):
         (gradient,) = torch.autograd.grad(score.sum(), z, retain_graph=True)
         assert torch.equal(gradient, torch.full_like(z, slope))
+
+
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_one_logit_may_come_without_its_axis(shape: tuple[int, ...]) -> None:
+    z = torch.linspace(-2, 2, 5)
+    expected = torch.stack([-z, z], 1) / 2
+    assert torch.equal(classifier([0, 1]).logits(z.reshape(shape)), expected)
+    assert output_columns(torch.tensor(1.5)).shape == (1, 1)  # squeezed, of one picture
+
+
+@pytest.mark.parametrize("label", [0, 1, 2])
+def test_a_label_s_logit_gives_its_two_sides_and_no_other_counts(label: int) -> None:
+    raw = torch.randn(4, 3, requires_grad=True)
+    audited = replace(classifier([0, 1]), label_output=label)
+    logits = audited.logits(raw)
+    torch.testing.assert_close(logits[:, 1] - logits[:, 0], raw[:, label])
+    (gradient,) = torch.autograd.grad(logits[:, 1].sum(), raw)
+    assert gradient.count_nonzero(0).tolist() == [4 * (i == label) for i in range(3)]
 
 
 LOGITS = torch.ones(1, 2)

@@ -139,6 +139,7 @@ def _samples(
                 "score": rng.uniform(0.55, 1) if audited else None,
                 "margin": rng.uniform(0.2, 5) if audited else None,
                 "true_margin": (1 if right else -1) * rng.uniform(0.2, 5) if audited else None,
+                "stands_for": 1.0,
                 tables.attribute_column(first): group,
                 tables.attribute_column(second): attributes[second][int(rng.integers(5))],
             }
@@ -197,16 +198,17 @@ def _evidence(
             {
                 "measure": "excess_flips", "region": region, "role": "forbidden",
                 "target_class": label, "attribute": attribute, "subgroup": value, "act": act,
-                "required": whole, "n": n, "clusters": n if value != "5" else 12, "excluded": 3,
+                "required": whole, "n": n, "clusters": n if value != "5" else 12,
+                "excluded": 3, "undrawn": 0,
                 "effect": effect, "low": effect - reach, "high": effect + reach,
                 "lower_limit": effect - 0.84 * reach, "upper_limit": effect + 0.84 * reach,
                 "margin_effect": 4 * effect, "p": 0.0002, "p_adjusted": 0.0008 if whole else None,
                 "detectable": 0.06,
             }
         )  # fmt: skip
-    return pd.concat(
-        [pd.DataFrame(records), _described(rng, labels, cells, biased)], ignore_index=True
-    )
+    described = _described(rng, labels, cells, biased)
+    harm = _harm(labels, next(iter(attributes)), cells, biased)
+    return pd.concat([pd.DataFrame(records), described, harm], ignore_index=True)
 
 
 def _described(
@@ -235,13 +237,52 @@ def _described(
                 "measure": measure, "region": region, "role": "allowed", "target_class": label,
                 "attribute": attribute, "subgroup": value, "required": False, "n": n,
                 "act": tables.ALL if measure == "accuracy" else "explain:grad-cam",
-                "clusters": n if value != "5" else 12, "excluded": 0, "effect": effect,
+                "clusters": n if value != "5" else 12,
+                "excluded": 0, "undrawn": 0, "effect": effect,
                 "low": effect - 0.05, "high": effect + 0.05, "lower_limit": effect - 0.04,
                 "upper_limit": effect + 0.04, "margin_effect": None, "p": None,
                 "p_adjusted": None, "detectable": None,
             }
         )  # fmt: skip
     return pd.DataFrame(records)
+
+
+def _harm(
+    labels: tuple[str, ...], attribute: str, cells: list[tuple[str, str, int]], biased: bool
+) -> pd.DataFrame:
+    """Worst group, aligned against conflicting, calibration, the right answer."""
+    gap = 0.3 if biased else 0.01
+    rows: list[dict[str, Any]] = [
+        {
+            "measure": "worst_group", "target_class": labels[0], "attribute": attribute,
+            "subgroup": "woman", "n": 40, "effect": 0.62 if biased else 0.92,
+        }
+    ]  # fmt: skip
+    rows += [
+        {"measure": "aligned_gap", "target_class": label, "attribute": attribute, "effect": gap}
+        for label in (tables.ALL, *labels)
+    ]
+    for name, value, n in cells:
+        cell = {"attribute": name, "subgroup": value, "n": n}
+        rows += [
+            cell | {"measure": "calibration_gap", "effect": 0.12 if biased else 0.02},
+            cell | {"measure": "brier", "effect": 0.14},
+            cell | {"measure": "ece", "act": "bins:2", "effect": 0.08},
+        ]
+        rows += [
+            cell | {
+                "measure": "true_margin_effect", "region": "hair", "role": "forbidden",
+                "target_class": label, "act": "remove:blur", "effect": 0.8 if biased else 0.0,
+            }
+            for label in labels
+        ]  # fmt: skip
+    blank = dict.fromkeys(("region", "role", "target_class", "subgroup", "act"), tables.ALL)
+    blank |= {"required": False, "n": 96, "excluded": 0}
+    frame = pd.DataFrame([blank | row for row in rows])
+    reach = {"low": -0.05, "high": 0.05, "lower_limit": -0.04, "upper_limit": 0.04}
+    limits = {name: frame["effect"] + change for name, change in reach.items()}
+    unknown = dict.fromkeys(("margin_effect", "p", "p_adjusted", "detectable"))
+    return frame.assign(clusters=frame["n"], **limits, **unknown)
 
 
 def _findings(
@@ -256,7 +297,7 @@ def _findings(
             & (evidence["attribute"] == tables.ALL)
         ]
         columns = ["act", "effect", "low", "high", "lower_limit", "upper_limit", "p_adjusted"]
-        columns += ["n", "clusters", "excluded", "margin_effect"]
+        columns += ["n", "clusters", "excluded", "undrawn", "margin_effect"]
         acts = rows[columns].to_dict("records")
         weakest = min(acts, key=lambda act: act["lower_limit"])
         status = "CLEARED"

@@ -88,6 +88,29 @@ def test_pass_has_no_cards(passed: Path) -> None:
     assert not [element for element in page.elements if element[1].get("class") == "card"]
 
 
+def test_it_tells_a_manager_who_is_harmed(failed: Path, passed: Path) -> None:
+    text = _plain(Page(failed).text)
+    assert "doctor, gender woman: 62 % of the answers are right (40 pictures)" in text
+    assert "no group of this size truly has less than 58 %" in text
+    assert "30 more of 100 answers are right than where it does not" in text
+    assert "The model is surer than it should be for all pictures together (+12 %), gender" in text
+    assert "8.0 % (2 bins)" in text
+    calm = _plain(Page(passed).text)
+    assert "No clear difference between pictures in which gender goes with the class" in calm
+    assert "No group was found for which the model is surer" in calm
+
+
+def test_without_evidence_of_harm_there_is_no_such_section(run: Path) -> None:
+    evidence = tables.read_table(run / "evidence.parquet", tables.EVIDENCE)
+    kept = evidence[evidence["measure"].isin(["excess_flips", "accuracy", "share", "log_rho"])]
+    tables.write_table(kept, tables.EVIDENCE, run / "evidence.parquet")
+    assert "harm" not in Page(build_report(run)).ids()
+
+
+def _plain(text: str) -> str:
+    return " ".join(text.replace("\u202f", " ").split())
+
+
 def test_counts_are_those_of_the_tables(failed: Path) -> None:
     samples = tables.read_table(failed.parent / "samples.parquet", tables.SAMPLES)
     audited = ((samples["part"] == "audit") & (samples["status"] == "ok")).sum()
@@ -95,6 +118,16 @@ def test_counts_are_those_of_the_tables(failed: Path) -> None:
     text = " ".join(Page(failed).text.split())
     assert f"pictures audited {audited} " in text
     assert f"Quarantined samples {quarantined} " in text
+
+
+def test_a_draw_is_told(run: Path) -> None:
+    assert "audited samples, drawn by chance" not in Page(build_report(run)).text
+    samples = tables.read_table(run / "samples.parquet", tables.SAMPLES)
+    audited = (samples["part"] == "audit") & (samples["status"] == "ok")
+    samples.loc[audited.to_numpy().nonzero()[0][:20], "stands_for"] = 0.0
+    tables.write_table(samples, tables.SAMPLES, run / "samples.parquet")
+    text = " ".join(Page(build_report(run)).text.split())
+    assert f"Done on {audited.sum() - 20} of {audited.sum()} audited samples" in text
 
 
 def test_ids_are_unique_and_links_lead_somewhere(failed: Path) -> None:

@@ -24,4 +24,6 @@ def reader(config: CodeMask, manifest: Manifest) -> RegionReader:
 
 def _read(row: Row, frame: Frame, *, column: str, values: list[list[int]], files: Files) -> Masks:
     codes = read_codes(files.find(row[column], Kind.MISSING_MASK), frame)
+    if codes.dtype == np.uint8:  # looked up: several times faster than searched for
+        return np.stack([np.isin(np.arange(256), inside)[codes] for inside in values])
     return np.stack([np.isin(codes, inside) for inside in values])

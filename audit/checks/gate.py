@@ -1,0 +1,194 @@
+"""The gate: maps must follow the weights, and random models must find no region."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import torch
+from statsmodels.stats.multitest import multipletests
+from torch import Tensor, nn
+
+from audit.attention.measure import measure
+from audit.checks.alignment import by_cluster, consistent_p, excess, permutation_p, share_matrix
+from audit.checks.randomisation import ALL_WEIGHTS, Stage, cascade, stages_of
+from audit.checks.ranks import rank_correlation
+from audit.checks.rows import RESAMPLES, Row, interval_of_mean, undefined
+from audit.checks.subject import Subject
+from audit.config import Checks
+from audit.errors import ModelError
+from audit.evidence.intervals import (
+    Codes,
+    Floats,
+    Interval,
+    cluster_means,
+    cluster_sums,
+    distinct,
+)
+from audit.evidence.signflip import generator
+
+CHECK = "randomisation"
+
+
+def passes(config: Checks) -> int:
+    """How often the samples are explained, at most."""
+    return config.stages * config.draws
+
+
+def randomisation(subject: Subject) -> list[Row]:
+    """Agreement of the model's maps with those of ever more random models, and their alignment."""
+    config, module = subject.config.checks, subject.classifier.module
+    asked = subject.classes[:, None]
+
+    def maps_of(model: nn.Module) -> Tensor:
+        return subject.explain(model, subject.pictures, asked)[:, 0]
+
+    few, one = subject.pictures[:1], asked[:1]
+    stages = stages_of(module, lambda model: subject.explain(model, few, one), config.stages)
+    if not stages:
+        raise ModelError("the model has no weights that could be made random")
+    agreed: dict[str, list[Floats]] = {stage.name: [] for stage in stages}
+    random_maps = []
+    for draw in range(config.draws):
+        seed = int(generator(subject.config.seed, CHECK, str(draw)).integers(2**62))
+        for stage, altered in cascade(module, stages, seed):
+            maps = maps_of(altered)
+            agreed[stage.name].append(np.abs(rank_correlation(subject.maps, maps)))
+            if stage.name == ALL_WEIGHTS:
+                random_maps.append(maps)
+            subject.tick()
+    return [
+        *(_agreement_row(subject, stage, np.stack(agreed[stage.name])) for stage in stages),
+        *_alignment_rows(subject, random_maps),
+    ]
+
+
+def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
+    """Mean |Spearman| of ``[draws, n]``; samples and draws vary, and the wider interval counts."""
+    gates, limit = stage.name == ALL_WEIGHTS, subject.config.checks.max_correlation
+    known = np.isfinite(drawn).any(axis=0)
+    if not known.any():
+        why = "the maps are the same everywhere, so they have no ranks."
+        return replace(undefined(CHECK, why, "rank correlation", gates=gates), stage=stage.name)
+    clusters = subject.clusters[known]
+    values = np.nanmean(drawn[:, known], axis=0)
+    interval = interval_of_mean(subject, values, clusters, CHECK, stage.name)
+    per_draw = _means_of_draws(drawn[:, known], clusters)
+    if per_draw.size > 1:
+        interval = _wider(interval, _over_draws(subject, per_draw))
+    passed = interval.upper_limit < limit if math.isfinite(interval.upper_limit) else None
+    return Row(
+        check=CHECK,
+        statistic="rank correlation",
+        stage=stage.name,
+        n=int(known.sum()),
+        clusters=distinct(clusters),
+        interval=interval,
+        threshold=limit if gates else math.nan,
+        gates=gates,
+        passed=passed if gates else None,
+        meaning="How alike (|Spearman|, 0 to 1) maps are before and after these weights were made "
+        "random; maps that follow the model do not stay alike.",
+    )
+
+
+def _means_of_draws(drawn: Floats, clusters: Codes) -> Floats:
+    """Mean of each draw, every cluster counting the same; draws without any value left out."""
+    means = []
+    for values in drawn:
+        known = np.isfinite(values)
+        if known.any():
+            by = clusters[known]
+            sizes = cluster_sums(np.ones(by.size), by)
+            means.append(float((cluster_sums(values[known], by) / sizes).mean()))
+    return np.array(means)
+
+
+def _over_draws(subject: Subject, means: Floats) -> Interval:
+    draws: Codes = np.arange(means.size)
+    confidence = subject.config.statistics.confidence
+    rng = generator(subject.config.seed, CHECK, "draws")
+    (interval,) = cluster_means(means[None], draws, confidence, RESAMPLES, rng)
+    return interval
+
+
+def _wider(one: Interval, other: Interval) -> Interval:
+    """The estimate of the first with the outermost limits of both, within 0 and 1."""
+    low, lower_limit = (
+        max(0.0, float(np.fmin(getattr(one, name), getattr(other, name))))
+        for name in ("low", "lower_limit")
+    )
+    high, upper_limit = (
+        min(1.0, float(np.fmax(getattr(one, name), getattr(other, name))))
+        for name in ("high", "upper_limit")
+    )
+    return Interval(one.effect, low, high, lower_limit, upper_limit)
+
+
+def _alignment_rows(subject: Subject, random_maps: list[Tensor]) -> list[Row]:
+    """Excess share of the random models' maps on each region over that on others' masks.
+
+    Passed where the excess is inside its null, or is shown to be small: edges and contrasts draw
+    random filters too, so with enough pictures hardly a region is left inside.
+    """
+    rows = [
+        _alignment_row(subject, random_maps, region, name)
+        for region, name in enumerate(subject.config.regions.names)
+    ]
+    alpha, limit = subject.config.policy.alpha, subject.config.checks.max_alignment
+    known = [i for i, row in enumerate(rows) if math.isfinite(row.p)]
+    if known:
+        adjusted = multipletests([rows[i].p for i in known], method="holm")[1]
+        for i, p in zip(known, adjusted, strict=True):
+            passed = p >= alpha or rows[i].interval.upper_limit < limit
+            rows[i] = replace(rows[i], p=float(p), passed=bool(passed))
+    return rows
+
+
+def _alignment_row(subject: Subject, random_maps: list[Tensor], region: int, name: str) -> Row:
+    """Outside the null where the excess is neither chance of the samples nor of the weights.
+
+    A random model's maps lean towards or away from a region as its weights happen to fall, alike
+    in all samples; the mean of a few is no sign of alignment until the draws agree. So the p is the
+    larger of the permutation of masks and the t-test over draws (an intersection-union test).
+    """
+    masks = subject.regions[:, region]
+    shown = measure(subject.maps, masks[:, None]).measurable[:, 0].cpu().numpy()
+    cells, clusters = subject.classes.cpu().numpy()[shown], subject.clusters[shown]
+    keep = torch.from_numpy(np.flatnonzero(shown)).to(masks.device)
+    shares = np.stack([share_matrix(maps[keep], masks[keep]) for maps in random_maps])
+    live = np.asarray(~np.isnan(shares).any(axis=2))
+    means = np.array(
+        [
+            excess(*by_cluster(drawn, cells, clusters)).mean()
+            for draw, drawn in enumerate(shares)
+            if live[draw].any()
+        ]
+    )
+    meaning = (
+        "Share of random models' maps on the region, less what they put on the regions of other "
+        "pictures of the class (in parts of 1); above 0 a map finds the region without a model."
+    )
+    if means.size < 2:
+        why = "too few pictures show the region on two cells of the grid, or maps are dead."
+        row = undefined(CHECK, why, "alignment", gates=bool(shown.any()))
+        return replace(row, stage=ALL_WEIGHTS, region=name)
+    with np.errstate(invalid="ignore"):
+        count = live.sum(axis=0)
+        average = np.nansum(shares, axis=0) / np.where(count > 0, count, np.nan)[:, None]
+    rng = generator(subject.config.seed, "alignment", name)
+    by_masks = permutation_p(*by_cluster(average, cells, clusters), RESAMPLES, rng)
+    return Row(
+        check=CHECK,
+        statistic="alignment",
+        stage=ALL_WEIGHTS,
+        region=name,
+        n=int((count > 0).sum()),
+        clusters=distinct(clusters[count > 0]),
+        interval=_over_draws(subject, means),
+        p=max(by_masks, consistent_p(means)),
+        threshold=subject.config.checks.max_alignment,
+        gates=True,
+        meaning=meaning,
+    )

@@ -1,0 +1,179 @@
+"""The ratchet: findings against those of a baseline run; only new and worse ones block."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import pandas as pd
+
+from audit.evidence.inputs import Inputs
+from audit.evidence.reliance import pair
+from audit.gate.findings import SWAP, Act, Finding
+from audit.gate.reasons import percent
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of two runs that are compared: its findings, and what they were measured on."""
+
+    findings: Sequence[Finding]
+    inputs: Inputs
+
+
+@dataclass(frozen=True)
+class Difference:
+    """An effect less that in the baseline, with its one-sided limits."""
+
+    effect: float
+    lower_limit: float
+    upper_limit: float
+
+
+def ratchet(now: Side, before: Side, worsened_effect: float) -> list[Finding]:
+    """Compare findings with those of a baseline, claim by claim, and let known ones through.
+
+    A CONFIRMED (or WAIVED) finding is *new* where the baseline did not confirm it; *worsened* where
+    its effect grew by more than ``worsened_effect`` for certain (by every fill, or by the swap, as
+    in the decision table); else *unchanged*, and then CONFIRMED becomes KNOWN. A finding that is
+    CLEARED after it was CONFIRMED is *fixed*. What the baseline confirms and this run was not
+    required to test is an ERROR: nobody can say that it is fixed.
+
+    Parameters
+    ----------
+    now, before
+        The run and its baseline, judged by the same limits; of the baseline before waivers.
+    worsened_effect
+        Growth of the effect that is not accepted.
+    """
+    earlier = {finding.fingerprint: finding for finding in before.findings}
+    compared = [
+        _compared(finding, earlier.get(finding.fingerprint), now, before, worsened_effect)
+        for finding in now.findings
+    ]
+    tested = {finding.fingerprint for finding in now.findings}
+    gone = "Confirmed in the baseline and not required of this run: nobody can say it is fixed."
+    return compared + [
+        replace(finding, status="ERROR", reason=gone)
+        for finding in before.findings
+        if finding.status == "CONFIRMED" and finding.fingerprint not in tested
+    ]
+
+
+def _compared(
+    finding: Finding, old: Finding | None, now: Side, before: Side, worsened_effect: float
+) -> Finding:
+    was_confirmed = old is not None and old.status == "CONFIRMED"
+    if finding.status not in ("CONFIRMED", "WAIVED"):
+        if not (was_confirmed and finding.status == "CLEARED"):
+            return finding
+        told = "Fixed since the baseline, where it was CONFIRMED."
+        return replace(finding, change="fixed", reason=f"{finding.reason} {told}")
+    grown = growth(finding, old, now.inputs, before.inputs) if old and was_confirmed else None
+    if grown is None:
+        told = f"New: {old.status} in the baseline." if old else "New: not tested in the baseline."
+        return replace(finding, change="new", reason=f"{finding.reason} {told}")
+    confidence = now.inputs.config.statistics.confidence
+    limits = (
+        f"difference {percent(grown.effect)}, {100 * confidence:.4g} % one-sided limits "
+        f"{percent(grown.lower_limit)} and {percent(grown.upper_limit)}"
+    )
+    if grown.lower_limit > worsened_effect:
+        told = f"Worse than in the baseline by more than {percent(worsened_effect)} ({limits})."
+        return replace(finding, change="worsened", reason=f"{finding.reason} {told}")
+    told = f"Known from the baseline; no growth beyond {percent(worsened_effect)} shown ({limits})."
+    status = "KNOWN" if finding.status == "CONFIRMED" else finding.status
+    return replace(finding, status=status, change="unchanged", reason=f"{finding.reason} {told}")
+
+
+def growth(now: Finding, before: Finding, inputs: Inputs, earlier: Inputs) -> Difference | None:
+    """How much the effect grew: by the weakest fill, or by the swap where that shows more.
+
+    None where the runs have no act in common.
+    """
+    old = {act.act: act for act in before.acts}
+    found = {
+        act.act: difference(
+            act,
+            old[act.act],
+            correlation(
+                contributions(inputs, now, act.act), contributions(earlier, before, act.act)
+            ),
+        )
+        for act in now.acts
+        if act.act in old
+    }
+    fills = [grown for act, grown in found.items() if act != SWAP]
+    swaps = [grown for act, grown in found.items() if act == SWAP]
+
+    def lower_limit(grown: Difference) -> float:
+        return grown.lower_limit
+
+    weakest = [min(group, key=lower_limit) for group in (fills, swaps) if group]
+    return max(weakest, key=lower_limit, default=None)
+
+
+def difference(now: Act, before: Act, correlated: float) -> Difference:
+    """Difference of two effects, from the limits of each and the correlation of the two.
+
+    MOVER (Zou and Donner, Statistics in Medicine 27 (2008) 1693-1702; with correlation: Zou,
+    Psychological Methods 12 (2007) 399-413, equation 15): the distances from each effect to its
+    own limit are added as vectors. It keeps what the limits know about rates near 0 and 1; of
+    Wilson limits it makes Newcombe's interval.
+
+    >>> now = Act("swap", 9, 9, 0, effect=0.5, lower_limit=0.4, upper_limit=0.6)
+    >>> before = Act("swap", 9, 9, 0, effect=0.2, lower_limit=0.1, upper_limit=0.3)
+    >>> apart, alike = difference(now, before, 0.0), difference(now, before, 1.0)
+    >>> round(apart.lower_limit, 3), round(alike.lower_limit, 3)
+    (0.159, 0.3)
+    """
+    e1, l1, u1 = _numbers(now)
+    e0, l0, u0 = _numbers(before)
+
+    def reach(one: float, other: float) -> float:
+        return math.sqrt(max(one * one + other * other - 2 * correlated * one * other, 0.0))
+
+    effect = e1 - e0
+    return Difference(effect, effect - reach(e1 - l1, u0 - e0), effect + reach(u1 - e1, e0 - l0))
+
+
+def _numbers(act: Act) -> tuple[float, float, float]:
+    """Effect, lower and upper limit; a confirmed finding has all three."""
+    assert act.effect is not None
+    assert act.lower_limit is not None
+    assert act.upper_limit is not None
+    return act.effect, act.lower_limit, act.upper_limit
+
+
+def contributions(inputs: Inputs, finding: Finding, act: str) -> pd.Series[float]:
+    """What each cluster adds to the excess flips of an act, less its expectation, by cluster name.
+
+    Of sufficiency nothing: answers under cores exchanged between pictures belong to no cluster.
+    """
+    if finding.test == "sufficiency":
+        return pd.Series(dtype=float)
+    test, fill = ("swap", "donor") if act == SWAP else ("removal", act.partition(":")[2])
+    pairs = pair(inputs, finding.region, test, fill)
+    used = (inputs.prediction == finding.target_class) & pairs.there
+    excess = pd.Series((pairs.flipped - pairs.flipped_placebo)[used])
+    means = excess.groupby(inputs.samples["cluster_id"].to_numpy(object)[used]).mean()
+    return (means - means.mean()) / len(means)
+
+
+def correlation(first: pd.Series[float], second: pd.Series[float]) -> float:
+    """Correlation of two sums over clusters, of which some may be in both.
+
+    Where the same samples were audited this is that of the pairs; where no cluster is in both, 0:
+    the runs are independent.
+
+    >>> now, before = pd.Series({"a": 0.5, "b": -0.5}), pd.Series({"b": -0.3, "a": 0.3})
+    >>> round(correlation(now, before), 6), correlation(now, before.rename(str.upper))
+    (1.0, 0.0)
+    """
+    shared = first.index.intersection(second.index)
+    scale = math.sqrt(float((first**2).sum() * (second**2).sum()))
+    if scale == 0:
+        return 0.0
+    together = float((first.reindex(shared) * second.reindex(shared)).sum())
+    return min(1.0, max(-1.0, together / scale))

@@ -1,0 +1,286 @@
+"""From the tables of a run folder to its verdict: the first time, and again.
+
+Needs neither model nor pictures nor the data set. Judging again never writes into the run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from audit.config import Audit, GatePolicy
+from audit.config_file import dump_config
+from audit.errors import CuecheckError, RunError
+from audit.evidence import ATTENTION_COLUMNS, INTERVENTIONS_COLUMNS, build_evidence
+from audit.evidence.inputs import Inputs, read_inputs
+from audit.gate import (
+    Finding,
+    Verdict,
+    decide,
+    judge_findings,
+    junit_xml,
+    read_waivers,
+    refused,
+    summary_markdown,
+    waive,
+)
+from audit.gate.baseline import Side, ratchet
+from audit.gate.waivers import Waiver
+from audit.runs.files import file_digest, read_json, write_json, write_text
+from audit.runs.folder import Run
+from audit.runs.record import NEEDED, check_record
+from audit.tables import (
+    ATTENTION,
+    EVIDENCE,
+    INTERVENTIONS,
+    SAMPLES,
+    read_table,
+    write_table,
+)
+
+GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
+
+_MEASURED = ("samples.parquet", "attention.parquet", "interventions.parquet")
+_SAME = 1e-9  # processors round sums differently
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What was decided, on what evidence, under which configuration."""
+
+    config: Audit
+    evidence: pd.DataFrame
+    findings: list[Finding]
+    verdict: Verdict
+
+    def write(self, folder: Path) -> None:
+        """Write evidence, findings, verdict, summary and JUnit XML."""
+        write_table(self.evidence, EVIDENCE, folder / "evidence.parquet")
+        write_json(folder / "findings.json", {"findings": self.records()})
+        write_text(folder / "verdict.json", self.verdict.to_json())
+        told = (self.config, self.findings, self.verdict)
+        write_text(folder / "summary.md", summary_markdown(*told))
+        write_text(folder / "junit.xml", junit_xml(*told))
+
+    def records(self) -> list[dict[str, Any]]:
+        """The findings as JSON-like objects."""
+        return [asdict(finding) for finding in self.findings]
+
+
+def today() -> date:
+    """The day, in UTC: a waiver ends everywhere at once."""
+    return datetime.now(UTC).date()
+
+
+def measured_tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    """What the evidence is built from: samples, attention, interventions."""
+    return (
+        read_table(run.table("samples"), SAMPLES),
+        read_table(run.table("attention"), ATTENTION, ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
+        read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
+    )
+
+
+def judge_run(run: Run, day: date) -> Judgement:
+    """Judge a run for the first time; the waivers it names are copied into it."""
+    config = run.config()
+    waivers: list[Waiver] = []
+    if config.policy.waivers is not None:
+        waivers = read_waivers(config.policy.waivers)
+        write_text(run.waivers, config.policy.waivers.read_text(encoding="utf-8"))
+    evidence = build_evidence(*measured_tables(run), config)
+    findings, warnings = waive(judge_findings(evidence, config), waivers, day)
+    return Judgement(config, evidence, findings, decide(findings, warnings))
+
+
+def obeyed_verdict(run: Run, day: date) -> Verdict:
+    """The verdict of a finished and unaltered run, with its waivers as they hold on a day.
+
+    Raises
+    ------
+    RunError
+        If the run is unfinished, altered or incomplete.
+    """
+    check_record(run)
+    if run.config().policy.waivers is None:
+        return Verdict.read(run.verdict)
+    return judge_again(run, day).verdict
+
+
+def judge_again(
+    run: Run,
+    day: date,
+    *,
+    rules: GatePolicy | None = None,
+    waivers: Path | None = None,
+    baseline: Run | None = None,
+    recompute: bool = False,
+) -> Judgement:
+    """Judge a finished and unaltered run again, from its folder alone.
+
+    Parameters
+    ----------
+    run
+        The run.
+    day
+        On which waivers must hold.
+    rules
+        Policy instead of the run's own; its evidence is then computed anew from the tables. What it
+        requires and the run did not test is an ERROR.
+    waivers
+        File of waivers instead of those of the policy.
+    baseline
+        Run whose confirmed findings are known; one that cannot be used makes the verdict ERROR.
+    recompute
+        Compute the evidence anew under the run's own policy first, and refuse a run whose stored
+        evidence, findings or verdict are others.
+
+    Raises
+    ------
+    RunError
+        If the run is unfinished, altered or incomplete, or not what is computed anew.
+    ConfigError
+        If the file of waivers is none.
+    """
+    check_record(run)
+    own = run.config()
+    config = own if rules is None else _under(own, rules)
+    if recompute:
+        _refuse_what_does_not_follow(run, own)
+    evidence = _stored_evidence(run) if rules is None else _evidence_anew(run, own, config)
+    findings, warnings = waive(
+        judge_findings(evidence, config), _waivers(run, rules, config, waivers), day
+    )
+    if baseline is not None:
+        try:
+            findings = _against(baseline, run, findings, config)
+        except (CuecheckError, OSError) as error:
+            why = f"The baseline cannot be used: {error}"
+            return Judgement(config, evidence, [], refused(why, warnings))
+    return Judgement(config, evidence, findings, decide(findings, warnings))
+
+
+def write_outcome(judgement: Judgement, folder: Path, *runs: Run) -> None:
+    """Write a judgement and the configuration it follows to a folder outside the runs.
+
+    Raises
+    ------
+    RunError
+        If the folder is a run or lies in one: a sealed run is not altered.
+    """
+    for run in runs:
+        if folder.resolve().is_relative_to(run.folder.resolve()):
+            raise RunError(f"{folder}: lies in the run {run.folder}, which stays as it is")
+    if (folder / "record.json").exists():
+        raise RunError(f"{folder}: a finished run, which stays as it is; choose another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    judgement.write(folder)
+    write_text(folder / "config.yaml", dump_config(judgement.config))
+
+
+def _under(config: Audit, rules: GatePolicy) -> Audit:
+    """An audit under another policy; that it may require what no class forbids is judged later."""
+    return config.model_copy(update={"policy": rules.policy, "statistics": rules.statistics})
+
+
+def _stored_evidence(run: Run) -> pd.DataFrame:
+    return read_table(run.table("evidence"), EVIDENCE)
+
+
+def _evidence_anew(run: Run, own: Audit, config: Audit) -> pd.DataFrame:
+    """Evidence under other rules than the run's own, from its tables."""
+    check_record(run, needed=(*NEEDED, *_MEASURED))
+    return build_evidence(*measured_tables(run), _tested(config, own))
+
+
+def _tested(config: Audit, own: Audit) -> Audit:
+    """An audit that requires only what the run tested; the rest stays without evidence."""
+    asked, done = config.policy.required, own.policy.required
+    both = [
+        name
+        for name in own.regions.names
+        if (asked is None or name in asked) and (done is None or name in done)
+    ]
+    policy = config.policy.model_copy(update={"required": both})
+    return config.model_copy(update={"policy": policy})
+
+
+def _waivers(
+    run: Run, rules: GatePolicy | None, config: Audit, given: Path | None
+) -> Sequence[Waiver]:
+    """Waivers as given, else those of the policy; of the run's own policy its sealed copy."""
+    if given is None and config.policy.waivers is not None:
+        given = run.waivers if rules is None else config.policy.waivers
+        if rules is None:
+            check_record(run, needed=(*NEEDED, run.waivers.name))
+    return [] if given is None else read_waivers(given)
+
+
+def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit) -> list[Finding]:
+    """The findings of a run against those of its baseline, both judged by the same limits."""
+    check_record(run, needed=(*NEEDED, *_MEASURED))
+    check_record(baseline, needed=(*NEEDED, *_MEASURED))
+    own = baseline.config()
+    if own.name != config.name:
+        raise RunError(
+            f"{baseline.folder}: is a run of the audit '{own.name}', not of '{config.name}'"
+        )
+    if file_digest(baseline.record) == file_digest(run.record):
+        raise RunError(f"{baseline.folder}: is the run itself, or a copy of it")
+    now, then = config.policy.required, own.policy.required
+    # What only the baseline requires counts too, or dropping a region would hide what it confirms.
+    required = None if now is None or then is None else sorted({*now, *then})
+    policy = config.policy.model_copy(update={"required": required})
+    rules = GatePolicy(policy=policy, statistics=config.statistics)
+    judged = _under(own, rules)
+    same = rules == GatePolicy(policy=own.policy, statistics=own.statistics)
+    evidence = _stored_evidence(baseline) if same else _evidence_anew(baseline, own, judged)
+    before = Side(judge_findings(evidence, judged), _inputs(baseline, judged))
+    return ratchet(Side(findings, _inputs(run, config)), before, config.policy.worsened_effect)
+
+
+def _inputs(run: Run, config: Audit) -> Inputs:
+    return read_inputs(*measured_tables(run), config)
+
+
+def _refuse_what_does_not_follow(run: Run, config: Audit) -> None:
+    """Refuse a run whose evidence, findings or verdict are not those of its tables."""
+    check_record(run, needed=(*NEEDED, *_MEASURED))
+    evidence = build_evidence(*measured_tables(run), config)
+    if not _equal(evidence, _stored_evidence(run)):
+        _refuse(run.table("evidence"), "the tables it was built from")
+    waived = {"WAIVED": "CONFIRMED"} if config.policy.waivers is not None else {}
+    stored = read_json(run.findings, "findings")["findings"]
+    found = [(f.fingerprint, f.status) for f in judge_findings(evidence, config)]
+    try:
+        told = [(f["fingerprint"], waived.get(f["status"], f["status"])) for f in stored]
+        statuses = pd.Series([f["status"] for f in stored], dtype=object).value_counts().to_dict()
+    except (TypeError, KeyError) as error:
+        raise RunError(f"{run.findings}: not a list of findings; run the audit again") from error
+    if told != found:
+        _refuse(run.findings, "the evidence")
+    counts = {k: v for k, v in Verdict.read(run.verdict).counts.items() if v}
+    if counts != statuses:
+        _refuse(run.verdict, "the findings")
+
+
+def _refuse(path: Path, source: str) -> None:
+    raise RunError(f"{path}: does not follow from {source}; run the audit again")
+
+
+def _equal(first: pd.DataFrame, second: pd.DataFrame) -> bool:
+    """Whether two evidence tables say the same, row by row."""
+    if len(first) != len(second):
+        return False
+    numbers = list(first.select_dtypes("number"))
+    words = [name for name in first if name not in numbers]
+    return bool(
+        (first[words].astype(str) == second[words].astype(str)).all(axis=None)
+        and np.allclose(first[numbers], second[numbers], rtol=_SAME, atol=_SAME, equal_nan=True)
+    )

@@ -1,0 +1,153 @@
+"""Which models pass the gate: trained ones, and none whose maps do not follow the weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from audit.checks import gate, informing
+from audit.checks.randomisation import cascade, stages_of
+from audit.checks.rows import Row
+from audit.checks.subject import Subject
+from audit.evidence.signflip import generator
+from tests.checks.scenes import (
+    Wired,
+    brightness,
+    configuration,
+    red_or_blue,
+    subject_with,
+    trained,
+)
+from tests.oracles import checks as oracle
+
+
+@pytest.fixture(scope="module")
+def subject() -> Subject:
+    """A trained net that is always right."""
+    found = subject_with(trained(configuration().model.input), "features")
+    assert (found.logits.argmax(1) == found.classes).all()
+    return found
+
+
+@pytest.fixture(scope="module")
+def rows(subject: Subject) -> list[Row]:
+    return gate.randomisation(subject)
+
+
+def end_of(rows: list[Row]) -> Row:
+    (end,) = (row for row in rows if row.gates and row.statistic == "rank correlation")
+    return end
+
+
+def alignment_of(rows: list[Row]) -> Row:
+    (alignment,) = (row for row in rows if row.statistic == "alignment")
+    return alignment
+
+
+def test_a_trained_net_passes(rows: list[Row]) -> None:
+    end = end_of(rows)
+    assert end.passed
+    assert end.interval.effect < end.interval.upper_limit < 0.3
+    assert alignment_of(rows).passed
+
+
+def test_the_first_stage_keeps_most_of_the_map(rows: list[Row]) -> None:
+    stages = [row for row in rows if row.statistic == "rank correlation"]
+    assert stages[0].stage == "down to head"
+    assert stages[0].interval.effect > 2 * stages[-1].interval.effect
+    assert [row.gates for row in stages] == [False] * (len(stages) - 1) + [True]
+
+
+def test_the_gate_is_the_mean_of_the_correlations_of_each_picture(
+    subject: Subject, rows: list[Row]
+) -> None:
+    module, asked, config = subject.classifier.module, subject.classes[:, None], subject.config
+    one = subject.pictures[:1]
+    stages = stages_of(module, lambda m: subject.explain(m, one, asked[:1]), config.checks.stages)
+    means = []
+    for draw in range(config.checks.draws):
+        seed = int(generator(config.seed, "randomisation", str(draw)).integers(2**62))
+        *_, (_, altered) = cascade(module, stages, seed)
+        after = subject.explain(altered, subject.pictures, asked)[:, 0].numpy()
+        pairs = zip(subject.maps.numpy(), after, strict=True)
+        means.append(np.mean([abs(oracle.spearman(a, b)) for a, b in pairs]))
+    interval = end_of(rows).interval
+    assert interval.effect == pytest.approx(np.mean(means))
+    # Five random models tell less than 64 pictures: the interval is at least that of the draws.
+    half = 2.776445 * np.std(means, ddof=1) / np.sqrt(5)
+    assert interval.high >= np.mean(means) + half - 1e-6
+    assert interval.low <= np.mean(means) - half + 1e-6
+
+
+def test_a_map_that_does_not_depend_on_the_weights_fails() -> None:
+    rows = gate.randomisation(subject_with(Wired(brightness), "grid"))
+    end = end_of(rows)
+    assert end.interval.effect == pytest.approx(1)
+    assert end.passed is False
+
+
+def test_maps_of_random_models_that_find_a_region_fail() -> None:
+    alignment = alignment_of(gate.randomisation(subject_with(Wired(red_or_blue), "grid")))
+    assert alignment.passed is False
+    assert alignment.interval.effect > 0.5
+    assert alignment.p < 0.05
+
+
+def test_maps_that_are_the_same_everywhere_are_undecided() -> None:
+    flat = Wired(lambda images: 0 * brightness(images) + 1)
+    end = end_of(gate.randomisation(subject_with(flat, "grid")))
+    assert end.n == 0 and end.passed is None
+    assert "same everywhere" in end.meaning
+
+
+def test_a_model_without_weights_is_undecided(subject: Subject) -> None:
+    class Bare(Wired):
+        def __init__(self) -> None:
+            super().__init__(brightness)
+            del self.head
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            score = self.grid(images).mean((2, 3))
+            return torch.cat([score, -score], 1)
+
+    with pytest.raises(gate.ModelError, match="no weights"):
+        gate.randomisation(subject_with(Bare().eval(), "grid"))
+
+
+def test_samples_of_one_cluster_are_one_observation(subject: Subject, rows: list[Row]) -> None:
+    paired = replace(subject, clusters=np.arange(len(subject.ids)) // 2)
+    few = end_of(gate.randomisation(paired))
+    assert few.clusters == len(subject.ids) // 2 and few.n == len(subject.ids)
+    assert few.interval.effect == pytest.approx(end_of(rows).interval.effect)
+
+
+def test_a_map_that_is_right_beats_chance_and_its_negative_does_not(subject: Subject) -> None:
+    wrong = replace(subject, maps=-subject.maps)
+    for check in (informing.curves, informing.occlusion_agreement):
+        for right, turned in zip(check(subject), check(wrong), strict=True):
+            assert right.interval.low > 0 > turned.interval.effect, right.statistic
+    hit, rejecting = informing.pointing(subject)
+    assert hit.interval.low > hit.threshold
+    assert rejecting.interval.low > rejecting.threshold
+
+
+def test_a_map_that_is_core_localises_it(subject: Subject) -> None:
+    exact = replace(subject, maps=subject.core_on_grid)
+    error, overlap = informing.localisation_of_core(exact)
+    assert error.interval.high < error.threshold == 1
+    assert overlap.interval.low > 0.3 > overlap.threshold
+    assert f"would have {error.interval.effect:.2f}." in error.meaning
+    assert f"would have {overlap.interval.effect:.2f}." in overlap.meaning
+
+
+def test_where_the_answer_was_turned_the_maps_are_compared(subject: Subject) -> None:
+    checks = subject.config.checks.model_copy(update={"epsilon": 32 / 255})
+    config = subject.config.model_copy(update={"checks": checks})
+    changed, alike, moved = informing.robustness(replace(subject, config=config))
+    assert changed.n == len(subject.ids)
+    assert alike.n == round(changed.interval.effect * changed.n) > 0
+    assert -1 <= alike.interval.effect < 1
+    assert -1 <= moved.interval.effect <= 1

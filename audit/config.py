@@ -433,6 +433,15 @@ class Statistics(Section):
     confidence: float = Field(0.95, ge=0.95, lt=1, description="of intervals and limits")
 
 
+class Discovery(Section):
+    """Names of neurons, and cues that nobody annotated; neither decides the verdict."""
+
+    enabled: bool = True
+    samples: int = Field(512, ge=1, description="audited samples looked at")
+    cues: int = Field(3, ge=1, le=10, description="unnamed cues per predicted class, at most")
+    channels: int = Field(20, ge=1, description="neurons per class, the most important ones")
+
+
 class Checks(Section):
     """Whether the maps can be trusted on this model: the explainer scorecard."""
 
@@ -498,6 +507,7 @@ class Audit(Section):
     interventions: Interventions = Interventions()
     policy: Policy = Policy()
     statistics: Statistics = Statistics()
+    discovery: Discovery = Discovery()
     checks: Checks = Checks()
     output: Output = Output()
     execution: Execution = Execution()

@@ -1,6 +1,6 @@
 """The stages of an audit, each from run folder to run folder. Each does nothing when it is done.
 
-prepare, fit, plan, measure (shard by shard), merge, examine, judge, illustrate, trace,
+prepare, fit, plan, measure (shard by shard), merge, examine, discover, judge, illustrate, trace,
 (report), seal
 """
 
@@ -19,6 +19,9 @@ from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
+from audit.discovery.build import FOLDER as CUE_PICTURES
+from audit.discovery.build import discover as look_for_cues
+from audit.discovery.region import export_region
 from audit.errors import RunError
 from audit.evidence.duplicates import find_duplicates
 from audit.gate import read_waivers
@@ -39,9 +42,12 @@ from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, writ
 from audit.shard import measure_shard
 from audit.tables import (
     ATTENTION,
+    CUE_ASSOCIATIONS,
+    CUES,
     DUPLICATES,
     INTERVENTIONS,
     MAPS,
+    NEURONS,
     PROPERTIES,
     SAMPLES,
     SCORECARD,
@@ -136,7 +142,7 @@ def plan(run: Run) -> None:
         inputs["factory"] = factory
     settings = config.model_dump(
         mode="json",
-        exclude={"name", "description", "output", "statistics", "policy", "checks"},
+        exclude={"name", "description", "output", "statistics", "policy", "checks", "discovery"},
     )
     surroundings = environment(context.classifier.device, context.precision)
     surroundings["libraries"] |= fill_versions(config.interventions.fills)
@@ -218,6 +224,37 @@ def examine(run: Run, progress: Progress = silent) -> None:
         return
     context = _planned(run.folder, _plan_of(run)["digest"])
     write_table(examine_explainer(context, progress), SCORECARD, run.table(SCORECARD.name))
+
+
+def discover(run: Run, progress: Progress = silent) -> None:
+    """Name neurons, and look for cues that nobody annotated; the verdict reads neither."""
+    if not run.config().discovery.enabled:
+        return
+    digest = _plan_of(run)["digest"]
+    if run.discovered.is_file() and read_json(run.discovered) == _discovered(run, digest):
+        return
+    look_for_cues(_planned(run.folder, digest), run, progress)
+    write_json(run.discovered, _discovered(run, digest))
+
+
+def name_cue(run: Run, cue: int, name: str, output: Path, progress: Progress = silent) -> int:
+    """Write an unnamed cue of a finished run as a region with an audit that tests it.
+
+    Returns how many pictures show it; raises what :func:`export_region` does.
+    """
+    check_finished(run)
+    context = _planned(run.folder, _plan_of(run)["digest"])
+    return export_region(
+        context, run, cue, name, output, lambda done, total: progress("name the cue", done, total)
+    )
+
+
+def _discovered(run: Run, digest: str) -> dict[str, Any]:
+    """What discovery left behind, and for which numbers."""
+    tables = [run.table(table.name) for table in (NEURONS, CUES, CUE_ASSOCIATIONS)]
+    files = [*tables, *sorted((run.folder / CUE_PICTURES).glob("*"))]
+    found = {path.name: file_digest(path) for path in files if path.is_file()}
+    return {"digest": digest, "files": found}
 
 
 def judge(run: Run) -> None:

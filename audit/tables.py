@@ -21,6 +21,7 @@ from audit.errors import RunError
 OK = "ok"
 QUARANTINED = "quarantined"
 UNKNOWN = "unknown"  # the level of an attribute whose value is missing
+UNNAMED = "unnamed"  # a neuron that fires on no annotated region
 ALL = "*"  # every class, or every subgroup
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows
@@ -186,6 +187,62 @@ MAPS = Table(
     ),
 )
 
+NEURONS = Table(
+    "neurons",
+    (
+        Column("target_class", _TEXT, "class predicted"),
+        Column("channel", pa.int32(), "channel of the layer explained"),
+        Column("importance", pa.float64(), "part of all channels' positive contribution"),
+        Column("region", _TEXT, "the annotated region it fires on, or 'unnamed'"),
+        Column("iou", pa.float64(), "of where it fires with that region; unnamed: the best one"),
+        Column("agreement", pa.float64(), "Loevinger's H of the two: 0 by chance, 1 at most"),
+        Column("n", pa.int64(), "samples predicted as the class"),
+        Column("clusters", pa.int64(), "independent units among them"),
+    ),
+)
+
+CUES = Table(
+    "cues",
+    (
+        Column("cue", pa.int32(), "number of the unnamed cue, from 1; the largest effect first"),
+        Column("target_class", _TEXT, "class predicted"),
+        Column("group", pa.int32(), "which of the class's groups of attended features"),
+        Column("status", _TEXT, "what the intervention says"),
+        Column("found_on", pa.int64(), "samples that the group was found on, in other clusters"),
+        Column("n", pa.int64(), "samples (pairs) the patch was removed from"),
+        Column("clusters", pa.int64(), "independent units among them"),
+        Column("excluded", pa.int64(), "samples of the cue that no placebo fits"),
+        Column("area", pa.float64(), "mean part of the picture in the patch"),
+        Column("overlap", pa.list_(pa.float64()), "mean part of the patch in each region"),
+        Column("elsewhere", pa.float64(), "mean part of the patch in no annotated region"),
+        Column("act", _TEXT, "remove:<fill>, the weakest"),
+        Column("effect", pa.float64(), "excess flips over the placebo"),
+        Column("low", pa.float64(), "two-sided 95 % interval, lower end"),
+        Column("high", pa.float64(), "two-sided 95 % interval, upper end"),
+        Column("lower_limit", pa.float64(), "one-sided 95 % lower limit"),
+        Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
+        Column("margin_effect", pa.float64(), "mean margin drop against placebo, in SDs of margin"),
+        Column("p", pa.float64(), "cluster sign-flip p of the margin, largest over the fills"),
+        Column("p_adjusted", pa.float64(), "Benjamini-Hochberg over the cues"),
+        Column("typical", pa.list_(pa.string()), "samples closest to the group's centre"),
+    ),
+)
+
+CUE_ASSOCIATIONS = Table(
+    "cue_associations",
+    (
+        Column("cue", pa.int32(), "number of the unnamed cue"),
+        Column("attribute", _TEXT, "attribute of the subgroup; '*' = wrong answers"),
+        Column("subgroup", _TEXT, "value of the attribute; 'wrong' = wrong answers"),
+        Column("n", pa.int64(), "samples predicted as the cue's class"),
+        Column("clusters", pa.int64(), "independent units among them"),
+        Column("inside", pa.float64(), "rate of the subgroup (of errors) among the cue's samples"),
+        Column("outside", pa.float64(), "the same among the class's other samples"),
+        Column("p", pa.float64(), "two-sided, permuted among clusters"),
+        Column("p_adjusted", pa.float64(), "Benjamini-Hochberg over all of the run"),
+    ),
+)
+
 SCORECARD = Table(
     "scorecard",
     (
@@ -284,6 +341,7 @@ TABLES = {
     for table in (
         *(SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS),
         *(PROPERTIES, ASSOCIATION, CELLS, DUPLICATES, SCORECARD),
+        *(NEURONS, CUES, CUE_ASSOCIATIONS),
     )
 }
 

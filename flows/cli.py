@@ -179,6 +179,29 @@ def report(run: RunArgument) -> None:
     screen.print(str(path), soft_wrap=True)
 
 
+@app.command(epilog="Example: `cuecheck region runs/demo/RUN --cue 2 --name tag --output tag`")
+def region(
+    run: RunArgument,
+    cue: Annotated[int, typer.Option("--cue", help="Number of the unnamed cue in the report.")],
+    name: Annotated[str, typer.Option("--name", help="Name of the new region.")],
+    output: Annotated[Path, typer.Option("--output", help="Folder to write.")],
+) -> None:
+    """Name an unnamed cue: write it as a region, with an audit that tests it on fresh pictures."""
+    from audit.runs.folder import Run
+    from audit.steps import name_cue
+
+    with progress.shown():
+        shown_in = name_cue(Run(run), cue, name, output, progress.report)
+    config = output / "audit.yaml"
+    screen.print(
+        _plain(
+            f"{output}: written; {shown_in} pictures show '{name}', which is forbidden for the "
+            f"cue's class. Next: look at its masks, then `cuecheck run {config}`"
+        ),
+        soft_wrap=True,
+    )
+
+
 @app.command()
 def validate(
     config: ConfigArgument, overrides: SetOption = None, as_json: JsonOption = False

@@ -40,6 +40,7 @@ def conclude(run: Run) -> None:
     """What follows when every shard is there: tables, checks, verdict, pictures, report, record."""
     steps.merge(run)
     steps.examine(run, progress.report)
+    steps.discover(run, progress.report)
     steps.judge(run)
     steps.illustrate(run)
     steps.trace(run)

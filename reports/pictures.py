@@ -9,6 +9,7 @@ from typing import Any
 from audit.errors import RunError
 from reports.run import Record, Run
 
+CUE_BUDGET = 600_000  # bytes of the pictures of unnamed cues
 BUDGET = 3_600_000  # bytes of picture files; with base64 and Plotly the report stays under 8 MB
 _TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
@@ -39,6 +40,29 @@ def embed(run: Run, budget: int = BUDGET) -> dict[str, Any]:
         files |= {name: _data_uri(name, data) for name, data in content.items()}
         kept.append(record)
     return {"pictures": kept, "files": files, "left_out": len(run.pictures) - len(kept)}
+
+
+def embed_cues(run: Run, budget: int = CUE_BUDGET) -> list[Record]:
+    """Typical pictures of the unnamed cues, with ``src``: as many as fit into ``budget`` bytes.
+
+    Raises
+    ------
+    RunError
+        If a record names a file that is missing, is no picture, or lies elsewhere.
+    """
+    folder = run.folder / "cues"
+    kept: list[Record] = []
+    for record in run.cue_pictures:
+        if not {"cue", "file", "size", "patch", "sample_id", "label"} <= record.keys():
+            raise RunError(
+                f"{folder / 'pictures.json'}: a picture lacks a key; run the audit again"
+            )
+        content = _read(folder, record["file"])
+        budget -= len(content)
+        if budget < 0:
+            break
+        kept.append(record | {"src": _data_uri(record["file"], content)})
+    return kept
 
 
 def _names(record: Record, folder: Path) -> list[str]:

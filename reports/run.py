@@ -34,6 +34,10 @@ class Run:
     provenance: Record
     pictures: list[Record]
     model_card: Record
+    neurons: pd.DataFrame
+    cues: pd.DataFrame
+    cue_associations: pd.DataFrame
+    cue_pictures: list[Record]
 
     @property
     def audited(self) -> pd.DataFrame:
@@ -98,20 +102,23 @@ def read_run(folder: Path) -> Run:
             folder / "interventions.parquet", tables.INTERVENTIONS, ["region"]
         ),
         evidence=_plain(tables.read_table(folder / "evidence.parquet", tables.EVIDENCE)),
-        scorecard=_scorecard(folder / "scorecard.parquet"),
+        scorecard=_optional(folder, tables.SCORECARD),
         findings=_records(folder / "findings.json", "findings"),
         verdict=_json_object(folder / "verdict.json", "verdict"),
         provenance=_json_object(folder / "provenance.json"),
         pictures=_records(folder / "pictures" / "pictures.json", "pictures", optional=True),
         model_card=_json_object(folder / "model" / "card.json", optional=True),
+        neurons=_optional(folder, tables.NEURONS),
+        cues=_optional(folder, tables.CUES),
+        cue_associations=_optional(folder, tables.CUE_ASSOCIATIONS),
+        cue_pictures=_records(folder / "cues" / "pictures.json", "pictures", optional=True),
     )
 
 
-def _scorecard(path: Path) -> pd.DataFrame:
-    """The explainer scorecard; empty for runs made before there was one."""
-    if not path.is_file():
-        return tables.empty(tables.SCORECARD)
-    return _plain(tables.read_table(path, tables.SCORECARD))
+def _optional(folder: Path, table: tables.Table) -> pd.DataFrame:
+    """A table that a run may lack; then it is empty."""
+    path = folder / f"{table.name}.parquet"
+    return _plain(tables.read_table(path, table) if path.is_file() else tables.empty(table))
 
 
 def _plain(frame: pd.DataFrame) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from typing import Any
 
 from audit.evidence import alignment, disparity
 from audit.tables import ALL
-from reports import explainer, words
+from reports import discovery, explainer, words
 from reports.data_bias import data_bias
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.run import Record, Run
@@ -254,6 +254,8 @@ SECTIONS = (
     Section("reliance", "Reliance", reliance),
     Section("attention", "Attention", attention_screen),
     Section("explainer", "Explainer", explainer.scorecard),
+    Section("neurons", "Neurons", discovery.neurons),
+    Section("cues", "Unnamed cues", discovery.cues),
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
     Section("harm", "Harm", harm),
     Section("pictures", "Pictures", pictures),

@@ -46,6 +46,8 @@ TERMS = {
     "grad-cam": "A heat map of the places that raised the score of a class (Selvaraju et al., "
     "2017). It shows where the model looks, not whether it relies on it.",
     "guided": "A fine-grained version of the heat map for the eye; it never enters the verdict.",
+    "agreement": "How far the places where a channel fires lie in the region: 0 is chance, 1 all "
+    "that their sizes allow (Loevinger's H). From 0.3 the channel is named.",
     "placebo": "The same alteration on an equal area elsewhere in the picture.",
     "quarantined": "Samples that could not be read or checked. They were left out and are listed "
     "with the reason.",

@@ -4,6 +4,7 @@ Maps are raw: signed, not normalised, on the grid of the layer explained. Upsamp
 normalising are for pictures (:func:`display`), never for measuring.
 """
 
+from audit.attribution.channels import Channels, channels
 from audit.attribution.explainer import Attribution, attribute, explain, guided_refusal
 from audit.attribution.layers import LayerChoice, find_layer, layer_choice
 from audit.attribution.methods import METHODS, guided_grad_cam, occlusion
@@ -12,8 +13,10 @@ from audit.attribution.pictures import display, upsample
 __all__ = [
     "METHODS",
     "Attribution",
+    "Channels",
     "LayerChoice",
     "attribute",
+    "channels",
     "display",
     "explain",
     "find_layer",

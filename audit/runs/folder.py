@@ -55,6 +55,11 @@ class Run:
         return self.folder / "stages" / "plan.json"
 
     @property
+    def discovered(self) -> Path:
+        """Digests of what discovery wrote, once it is done."""
+        return self.folder / "stages" / "discovered.json"
+
+    @property
     def stale(self) -> Path:
         """What changed since the run was started; it is not resumed unless it is named."""
         return self.folder / "stages" / "stale"

@@ -362,3 +362,15 @@ def test_internal_error_is_told_as_one(
         cli.main()
     assert caught.value.code == 3
     assert "internal error" in capsys.readouterr().err
+
+
+def test_a_named_cue_becomes_an_audit(finished: Path, cuecheck: Command, tmp_path: Path) -> None:
+    out = tmp_path / "named"
+    done = cuecheck("region", finished, "--cue", "1", "--name", "patch", "--output", out)
+    assert done.returncode == 0, done.stderr
+    assert "pictures show 'patch'" in done.stdout
+    checked = cuecheck("validate", out / "audit.yaml")
+    assert checked.returncode == 0, checked.stderr
+    refused = cuecheck("region", finished, "--cue", "1", "--name", "patch", "--output", out)
+    assert refused.returncode == 2
+    assert "not empty" in refused.stderr

@@ -80,6 +80,7 @@ def make_run(
     write_json(folder / "model" / "card.json", card)
     _write_config(folder, labels, attribute)
     _write_pictures(rng, folder, rows, attribute, pictures)
+    _write_discovery(rng, folder, labels, attribute)
     return folder
 
 
@@ -378,6 +379,60 @@ def _write_pictures(
             }
         )
     write_json(folder / "pictures" / "pictures.json", {"pictures": records})
+
+
+def _write_discovery(
+    rng: np.random.Generator, folder: Path, labels: tuple[str, ...], attribute: str
+) -> None:
+    """Neurons of every class, one unnamed cue for each, a picture and an association."""
+    neurons = pd.DataFrame(
+        [
+            {
+                "target_class": label, "channel": channel, "importance": importance,
+                "region": region, "iou": 0.2, "agreement": 0.6, "n": 96, "clusters": 96,
+            }
+            for label in labels
+            for channel, importance, region in ((7, 0.3, "hair"), (3, 0.2, tables.UNNAMED))
+        ]
+    )  # fmt: skip
+    tables.write_table(neurons, tables.NEURONS, folder / "neurons.parquet")
+    numbers = range(1, len(labels) + 1)
+    cues = pd.DataFrame(
+        [
+            {
+                "cue": number, "target_class": label, "group": 0, "found_on": 48, "n": 40,
+                "status": "not confirmed", "clusters": 40, "excluded": 2, "area": 0.1,
+                "overlap": [0.8, 0.15, 0.0, 0.0, 0.0], "elsewhere": 0.05, "act": "remove:blur",
+                "effect": 0.02, "low": -0.04, "high": 0.09, "lower_limit": -0.03,
+                "upper_limit": 0.08, "margin_effect": 0.1, "p": 0.2, "p_adjusted": 0.2,
+                "typical": [f"s{number:04}"],
+            }
+            for number, label in zip(numbers, labels, strict=True)
+        ]
+    )  # fmt: skip
+    tables.write_table(cues, tables.CUES, folder / "cues.parquet")
+    associations = pd.DataFrame(
+        [
+            {
+                "cue": number, "attribute": name, "subgroup": value, "n": 90, "clusters": 90,
+                "inside": 0.7, "outside": 0.4, "p": 0.001, "p_adjusted": 0.002,
+            }
+            for number in numbers
+            for name, value in ((tables.ALL, "wrong"), (attribute, "woman"))
+        ]
+    )  # fmt: skip
+    tables.write_table(associations, tables.CUE_ASSOCIATIONS, folder / "cue_associations.parquet")
+    (folder / "cues").mkdir()
+    records = []
+    for number, label in zip(numbers, labels, strict=True):
+        Image.fromarray(_scene(rng, dark=False)).save(folder / "cues" / f"{number:02}-0.webp")
+        records.append(
+            {
+                "cue": number, "sample_id": HOSTILE[0], "label": label, "size": [SIZE, SIZE],
+                "file": f"{number:02}-0.webp", "patch": "M8 8h8v8h-8z",
+            }
+        )  # fmt: skip
+    write_json(folder / "cues" / "pictures.json", {"pictures": records})
 
 
 def _scene(rng: np.random.Generator, dark: bool) -> np.ndarray:

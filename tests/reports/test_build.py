@@ -112,6 +112,30 @@ def _plain(text: str) -> str:
     return " ".join(text.replace("\u202f", " ").split())
 
 
+def test_neurons_and_unnamed_cues_are_told_in_words(failed: Path) -> None:
+    text = " ".join(Page(failed).text.split()).replace("\u202f", " ")
+    assert "50 % of its score hair 60 %, unnamed 40 %" in text
+    assert "Unnamed cue 1 for doctor · not confirmed" in text
+    assert "The patch is 80 % background, 15 % clothing, 5.0 % in no annotated region" in text
+    assert "Wrong answers: 70 % with this cue, 40 % with the class's others" in text
+
+
+def test_a_run_without_discovery_has_no_such_sections(run: Path) -> None:
+    for name in ("neurons", "cues", "cue_associations"):
+        (run / f"{name}.parquet").unlink()
+    shutil.rmtree(run / "cues")
+    assert not {"neurons", "cues"} & set(Page(build_report(run)).ids())
+
+
+@pytest.mark.parametrize("file", ["../verdict.json", "missing.webp", "../../x.webp"])
+def test_pictures_of_cues_lie_in_their_folder(run: Path, file: str) -> None:
+    records = json.loads((run / "cues" / "pictures.json").read_text())
+    records["pictures"][0]["file"] = file
+    write_json(run / "cues" / "pictures.json", records)
+    with pytest.raises(RunError, match=r"cues"):
+        build_report(run)
+
+
 def test_counts_are_those_of_the_tables(failed: Path) -> None:
     samples = tables.read_table(failed.parent / "samples.parquet", tables.SAMPLES)
     audited = ((samples["part"] == "audit") & (samples["status"] == "ok")).sum()
@@ -151,8 +175,9 @@ def test_is_self_contained_and_small(name: str, request: pytest.FixtureRequest) 
     assert addresses == {"http://www.w3.org/2000/svg"}  # a name, not an address
     for tag, attributes in page.elements:
         assert tag not in ("link", "iframe", "object", "embed", "base", "form")
-        for key in ("src", "srcset", "action"):
-            assert key not in attributes
+        assert not {"srcset", "action"} & attributes.keys()
+        source = attributes.get("src")
+        assert source is None or (tag == "img" and source.startswith("data:image/webp;base64,"))
         assert not [key for key in attributes if key.startswith("on")]
 
 

@@ -23,7 +23,7 @@ from audit.discovery.groups import SMALLEST, Group, find_spaces, finding_half, m
 from audit.discovery.patches import Outcomes, remove_patches
 from audit.evidence.intervals import distinct, equal_weights, paired_excess
 from audit.evidence.signflip import generator, sign_flip_p
-from audit.tables import ASSOCIATIONS, CUES, attribute_column, empty, to_arrow
+from audit.tables import CUE_ASSOCIATIONS, CUES, attribute_column, empty, to_arrow
 
 CONFIRMED = "intervention-confirmed on its patches"
 NOT_CONFIRMED = "not confirmed"
@@ -57,7 +57,7 @@ def find_cues(
     spaces = find_spaces(features, classes, config.discovery.cues, config.seed)
     groups = [g for g in meet_again(features, spaces, config.seed) if len(g.members)]
     if not groups:
-        return Found(empty(CUES), empty(ASSOCIATIONS))
+        return Found(empty(CUES), empty(CUE_ASSOCIATIONS))
     members = np.concatenate([group.members for group in groups])
     outcomes = remove_patches(context, features, members, lambda done: told(done, len(members)))
     ends = np.cumsum([len(group.members) for group in groups])
@@ -71,7 +71,9 @@ def find_cues(
     order = np.argsort(-cues["effect"].fillna(-np.inf).to_numpy(), kind="stable")
     cues = cues.iloc[order].assign(cue=np.arange(1, len(cues) + 1))
     associations = _associations(context, features, [groups[i] for i in order])
-    return Found(to_arrow(cues, CUES).to_pandas(), to_arrow(associations, ASSOCIATIONS).to_pandas())
+    return Found(
+        to_arrow(cues, CUES).to_pandas(), to_arrow(associations, CUE_ASSOCIATIONS).to_pandas()
+    )
 
 
 def benjamini_hochberg(p: pd.Series[float]) -> pd.Series[float]:
@@ -148,7 +150,7 @@ def _associations(context: Context, features: Features, groups: list[Group]) -> 
     config, classes = context.config, context.classifier.classes
     testing = ~finding_half(features.cluster, config.seed) & features.live
     columns = {name: attribute_column(name) for name in config.data.attributes}
-    frames = [empty(ASSOCIATIONS).astype({"attribute": object, "subgroup": object})]
+    frames = [empty(CUE_ASSOCIATIONS).astype({"attribute": object, "subgroup": object})]
     for number, group in enumerate(groups, start=1):
         of_class = np.flatnonzero(testing & (features.predicted == group.target))
         member = np.isin(of_class, group.members).astype(np.float64)

@@ -118,5 +118,23 @@ def _detectable(frame: pd.DataFrame, config: Audit) -> pd.Series:
     error = (frame["upper_limit"] - frame["lower_limit"]) / (2 * z)
     fails = {name: low for name, (low, _) in thresholds(config.policy).items()}
     fail = frame["measure"].map(fails | dict.fromkeys(SCREEN, 0.0))
+    flips = frame["measure"] == reliance.MEASURE
     detectable: pd.Series = fail + (z + z_power) * error
-    return detectable
+    return detectable.mask(flips, _detectable_flips(frame, fail, error, z + z_power))
+
+
+def _detectable_flips(
+    frame: pd.DataFrame, fail: pd.Series, error: pd.Series, reach: float
+) -> pd.Series:
+    """The effect ``d = fail + reach * (its own standard error)``, of excess flips.
+
+    More flips vary more: where the placebo flips as it does, the variance of a pair at the effect
+    d is the one at the effect e that was found, and (d - e)(1 - d - e) on top. The larger root of
+    the quadratic equation in d.
+    """
+    found = frame["effect"]
+    growth = reach**2 / frame["clusters"].clip(lower=1)
+    square, linear = 1 + growth, 2 * fail + growth
+    constant = fail**2 - (reach * error) ** 2 + growth * found * (1 - found)
+    root = (linear**2 - 4 * square * constant).clip(lower=0) ** 0.5
+    return (linear + root) / (2 * square)

@@ -295,6 +295,21 @@ def test_detectable_by_the_normal_approximation() -> None:
     assert found["detectable"] == pytest.approx(0.05 + (z + power) * se, rel=0.05)
 
 
+@pytest.mark.parametrize(("act", "placebo"), [(0, 0), (4, 4), (10, 4), (2, 9)])
+def test_detectable_effect_has_its_own_variance(act: int, placebo: int) -> None:
+    found = paired_flips(act, placebo)
+    z, power = stats.norm.ppf(0.95), stats.norm.ppf(0.8)
+    effect = (act - placebo) / 100
+    error = (found["upper_limit"] - found["lower_limit"]) / (2 * z)
+    others = error**2 - (act + placebo - 100 * effect**2) / 100**2  # of the limits at few events
+
+    def variance(wanted: float) -> float:
+        return (wanted + 2 * placebo / 100 - wanted**2) / 100 + others
+
+    wanted = found["detectable"]
+    assert wanted == pytest.approx(0.05 + (z + power) * np.sqrt(variance(wanted)), abs=1e-9)
+
+
 def test_enough_resamples_for_holm_to_reach_alpha(samples: pd.DataFrame) -> None:
     config = planted.config(policy={"alpha": 0.001}, statistics={"resamples": 99})
     inputs = read_inputs(samples, NO_ATTENTION, NO_TRIALS, config)

@@ -380,7 +380,8 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     table = Table(box=None, pad_edge=False, header_style="bold")
     for column in ("finding", "status", "effect", "interval", "clusters"):
         table.add_column(column)
-    for finding in read_json(folder / "findings.json")["findings"]:
+    found = read_json(folder / "findings.json")["findings"]
+    for finding in found:
         table.add_row(
             _plain(_finding_name(finding)),
             Text(finding["status"], style=COLOURS.get(finding["status"], "yellow")),
@@ -391,10 +392,32 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     screen.print(table)
     badge = Text.assemble("\n", (verdict.verdict, f"bold {COLOURS[verdict.verdict]}"))
     screen.print(badge, _plain(verdict.reason))
+    _tell_accuracy(folder)
+    for finding in found:
+        if finding["status"] in ("INCONCLUSIVE", "ERROR"):
+            told = f"{_finding_name(finding)}: {finding['reason']}"
+            screen.print(_plain(told), soft_wrap=True)
     for warning in verdict.warnings:
         screen.print(Text.assemble(("warning ", "yellow"), _plain(warning)), soft_wrap=True)
     screen.print(f"report: {folder / 'report.html'}", soft_wrap=True)
     screen.print(f"gate:   cuecheck gate {shlex.quote(str(folder))}", soft_wrap=True)
+
+
+def _tell_accuracy(folder: Path) -> None:
+    """Accuracy over all audited pictures, and in the worst cell that is large enough."""
+    from audit.tables import EVIDENCE, read_table
+
+    columns = ["measure", "target_class", "attribute", "subgroup"]
+    columns += ["effect", "low", "high", "lower_limit"]
+    rows = read_table(folder / "evidence.parquet", EVIDENCE, columns)
+    everyone = (rows["measure"] == "accuracy") & (rows["target_class"] == "*")
+    for _, row in rows[everyone & (rows["attribute"] == "*")].iterrows():
+        interval = f"{100 * row['low']:.0f} to {100 * row['high']:.0f} %"
+        screen.print(f"accuracy: {100 * row['effect']:.0f} % ({interval})", soft_wrap=True)
+    for _, row in rows[(rows["measure"] == "worst_group") & rows["effect"].notna()].iterrows():
+        cell = f"{row['target_class']}, {row['attribute']} {row['subgroup']}"
+        worst = f"{100 * row['effect']:.0f} % (at least {100 * row['lower_limit']:.0f} %)"
+        screen.print(_plain(f"worst group: {worst}: {cell}"), soft_wrap=True)
 
 
 def _finding_name(finding: dict[str, Any]) -> str:

@@ -299,10 +299,11 @@ def _row(
 def duplicate_warnings(duplicates: pd.DataFrame) -> list[str]:
     """What the duplicates mean for the audit, a sentence for each kind that occurs."""
     said = {
-        LEAK: "{pictures:,} audited picture(s) have a near-duplicate in the training data "
-        "({pairs:,} pairs): accuracy may be inflated.",
-        CLUSTERS: "{pictures:,} picture(s) have a near-duplicate in another cluster of their part "
-        "({pairs:,} pairs): intervals may be too narrow; check data.columns.cluster_id.",
+        LEAK: "Audited pictures that look like a training picture: {pictures:,} (pairs: "
+        "{pairs:,}). If they are copies, the accuracy is inflated.",
+        CLUSTERS: "Pictures that look like one of another cluster of their part: {pictures:,} "
+        "(pairs: {pairs:,}). If they are copies, intervals are too narrow; check "
+        "data.columns.cluster_id.",
     }
     first = duplicates.astype({"kind": object}).drop_duplicates("kind").set_index("kind")
     return [

@@ -13,7 +13,7 @@ from audit import steps
 from audit.config_file import load_config
 from audit.runs.folder import Run
 from audit.runs.record import seal
-from audit.tables import ATTENTION, INTERVENTIONS, SAMPLES, write_table
+from audit.tables import DUPLICATES, MAPS, PROPERTIES, SCORECARD, TABLES, empty, write_table
 from tests.evidence import planted
 
 CONFIG: dict[str, Any] = {
@@ -50,11 +50,11 @@ def write_run(
         "samples": audited,
         "attention": planted.attention(audited, ("face", "hair", "tools")),
         "interventions": trials,
-    }
+    } | {table.name: empty(table) for table in (PROPERTIES, DUPLICATES, MAPS, SCORECARD)}
     if spoil is not None:
         spoil(tables)
-    for table in (SAMPLES, ATTENTION, INTERVENTIONS):
-        write_table(tables[table.name], table, folder / f"{table.name}.parquet")
+    for name, frame in tables.items():
+        write_table(frame, TABLES[name], folder / f"{name}.parquet")
     run = Run(folder)
     config = {**CONFIG, **changes}
     run.config_file.write_text(yaml.safe_dump(config), encoding="utf-8")

@@ -412,7 +412,7 @@ class Policy(Section):
     )
     waivers: Path | None = Field(None, description="file of accepted findings, each for a time")
     worsened_effect: Fraction = Field(
-        0.02, description="against a baseline: a growth of the effect beyond it is a worse finding"
+        0.05, description="against a baseline: a growth of the effect beyond it is a worse finding"
     )
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from audit.checks import explainer_trusted
 from audit.config import Audit, GatePolicy
@@ -40,10 +41,10 @@ from audit.gate import (
     with_origins,
 )
 from audit.gate.baseline import Side, ratchet
-from audit.gate.waivers import Waiver
+from audit.gate.waivers import Waiver, Waivers
 from audit.runs.files import file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
-from audit.runs.record import NEEDED, check_record
+from audit.runs.record import NEEDED, check_record, is_recorded
 from audit.tables import (
     ASSOCIATION,
     ATTENTION,
@@ -55,16 +56,15 @@ from audit.tables import (
     PROPERTIES,
     SAMPLES,
     SCORECARD,
+    Table,
+    empty,
     read_table,
     write_table,
 )
 
 GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
-_MEASURED = tuple(
-    f"{table.name}.parquet"
-    for table in (SAMPLES, PROPERTIES, DUPLICATES, ATTENTION, INTERVENTIONS, MAPS, SCORECARD)
-)
+_MEASURED = tuple(f"{table.name}.parquet" for table in (SAMPLES, ATTENTION, INTERVENTIONS, MAPS))
 _SAME = 1e-9  # processors round sums differently
 
 
@@ -135,11 +135,13 @@ def measured_tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]
 
 def judge_run(run: Run, day: date) -> Judgement:
     """Judge a run for the first time; the waivers it names are copied into it."""
-    config = run.config()
+    config = run.unaltered_config()
     waivers: list[Waiver] = []
     if config.policy.waivers is not None:
         waivers = read_waivers(config.policy.waivers)
-        write_text(run.waivers, config.policy.waivers.read_text(encoding="utf-8"))
+        # As resolved: what the environment says later must not change them.
+        told = Waivers(waivers=waivers).model_dump(mode="json")
+        write_text(run.waivers, yaml.safe_dump(told, allow_unicode=True, sort_keys=False))
     facts = _facts_anew(run, config)
     findings, warnings = waive(facts.findings(config), waivers, day)
     return Judgement(config, facts, findings, decide(findings, [*facts.warnings, *warnings]))
@@ -208,6 +210,8 @@ def judge_again(
         except (CuecheckError, OSError) as error:
             why = f"The baseline cannot be used: {error}"
             return Judgement(config, facts, [], refused(why, warnings))
+        then = Verdict.read(baseline.verdict).verdict
+        warnings.append(f"Compared with the baseline {baseline.folder}, whose verdict is {then}.")
     return Judgement(config, facts, findings, decide(findings, warnings))
 
 
@@ -222,8 +226,8 @@ def write_outcome(judgement: Judgement, folder: Path, *runs: Run) -> None:
     for run in runs:
         if folder.resolve().is_relative_to(run.folder.resolve()):
             raise RunError(f"{folder}: lies in the run {run.folder}, which stays as it is")
-    if (folder / "record.json").exists():
-        raise RunError(f"{folder}: a finished run, which stays as it is; choose another folder")
+    if Run(folder).record.exists() or Run(folder).identity.exists():
+        raise RunError(f"{folder}: a run, which stays as it is; choose another folder")
     folder.mkdir(parents=True, exist_ok=True)
     judgement.write(folder)
     write_text(folder / "config.yaml", dump_config(judgement.config))
@@ -235,17 +239,23 @@ def _under(config: Audit, rules: GatePolicy) -> Audit:
 
 
 def _stored_facts(run: Run) -> Facts:
-    evidence, association, cells = (
-        read_table(run.table(table.name), table) for table in (EVIDENCE, ASSOCIATION, CELLS)
-    )
+    evidence = read_table(run.table("evidence"), EVIDENCE)
+    association, cells = (_explaining(run, table) for table in (ASSOCIATION, CELLS))
     return Facts(evidence, association, cells, _trusted(run), _data_warnings(run))
+
+
+def _explaining(run: Run, table: Table) -> pd.DataFrame:
+    """A table that explains findings and decides none: empty where the record has none."""
+    path = run.table(table.name)
+    known = not run.finished or is_recorded(run, path.name)
+    return read_table(path, table) if known and path.is_file() else empty(table)
 
 
 def _facts_anew(run: Run, config: Audit) -> Facts:
     samples, attention, interventions = measured_tables(run)
     maps = read_table(run.table("maps"), MAPS, MAPS_COLUMNS, {"explained": "true"})
     evidence = build_evidence(samples, attention, interventions, config, maps)
-    properties = read_table(run.table("properties"), PROPERTIES)
+    properties = _explaining(run, PROPERTIES)
     association, cells = build_association(samples, properties, config)
     return Facts(evidence, association, cells, _trusted(run), _data_warnings(run))
 
@@ -257,11 +267,11 @@ def _facts_under(run: Run, own: Audit, config: Audit) -> Facts:
 
 
 def _trusted(run: Run) -> bool | None:
-    return explainer_trusted(read_table(run.table("scorecard"), SCORECARD))
+    return explainer_trusted(_explaining(run, SCORECARD))
 
 
 def _data_warnings(run: Run) -> list[str]:
-    return duplicate_warnings(read_table(run.table("duplicates"), DUPLICATES))
+    return duplicate_warnings(_explaining(run, DUPLICATES))
 
 
 def _tested(config: Audit, own: Audit) -> Audit:
@@ -296,7 +306,7 @@ def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit
         raise RunError(
             f"{baseline.folder}: is a run of the audit '{own.name}', not of '{config.name}'"
         )
-    if file_digest(baseline.record) == file_digest(run.record):
+    if _same_run(baseline, run):
         raise RunError(f"{baseline.folder}: is the run itself, or a copy of it")
     now, then = config.policy.required, own.policy.required
     # What only the baseline requires counts too, or dropping a region would hide what it confirms.
@@ -308,6 +318,14 @@ def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit
     facts = _stored_facts(baseline) if same else _facts_under(baseline, own, judged)
     before = Side(facts.findings(judged), _inputs(baseline, judged))
     return ratchet(Side(findings, _inputs(run, config)), before, config.policy.worsened_effect)
+
+
+def _same_run(one: Run, other: Run) -> bool:
+    """Whether one is the other or a copy of it, be its report another."""
+    same_identity = one.identity.is_file() and (
+        other.identity.is_file() and file_digest(one.identity) == file_digest(other.identity)
+    )
+    return same_identity or file_digest(one.record) == file_digest(other.record)
 
 
 def _inputs(run: Run, config: Audit) -> Inputs:

@@ -6,7 +6,7 @@ prepare, fit, plan, measure (shard by shard), merge, examine, discover, judge, i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -220,10 +220,11 @@ def merge(run: Run) -> None:
 
 def examine(run: Run, progress: Progress = silent) -> None:
     """Check the explainer on this model: the table ``scorecard``."""
-    if run.table(SCORECARD.name).is_file():
+    digest, scorecard = _plan_of(run)["digest"], run.table(SCORECARD.name)
+    if _is_done(run.examined, digest, [scorecard]):
         return
-    context = _planned(run.folder, _plan_of(run)["digest"])
-    write_table(examine_explainer(context, progress), SCORECARD, run.table(SCORECARD.name))
+    write_table(examine_explainer(_planned(run.folder, digest), progress), SCORECARD, scorecard)
+    write_json(run.examined, _left_behind(digest, [scorecard]))
 
 
 def discover(run: Run, progress: Progress = silent) -> None:
@@ -231,10 +232,10 @@ def discover(run: Run, progress: Progress = silent) -> None:
     if not run.config().discovery.enabled:
         return
     digest = _plan_of(run)["digest"]
-    if run.discovered.is_file() and read_json(run.discovered) == _discovered(run, digest):
+    if _is_done(run.discovered, digest, _cue_files(run)):
         return
     look_for_cues(_planned(run.folder, digest), run, progress)
-    write_json(run.discovered, _discovered(run, digest))
+    write_json(run.discovered, _left_behind(digest, _cue_files(run)))
 
 
 def name_cue(run: Run, cue: int, name: str, output: Path, progress: Progress = silent) -> int:
@@ -249,12 +250,20 @@ def name_cue(run: Run, cue: int, name: str, output: Path, progress: Progress = s
     )
 
 
-def _discovered(run: Run, digest: str) -> dict[str, Any]:
-    """What discovery left behind, and for which numbers."""
+def _cue_files(run: Run) -> list[Path]:
     tables = [run.table(table.name) for table in (NEURONS, CUES, CUE_ASSOCIATIONS)]
-    files = [*tables, *sorted((run.folder / CUE_PICTURES).glob("*"))]
+    return [*tables, *sorted((run.folder / CUE_PICTURES).glob("*"))]
+
+
+def _left_behind(digest: str, files: Sequence[Path]) -> dict[str, Any]:
+    """What a stage left behind, and for which numbers."""
     found = {path.name: file_digest(path) for path in files if path.is_file()}
     return {"digest": digest, "files": found}
+
+
+def _is_done(note: Path, digest: str, files: Sequence[Path]) -> bool:
+    """Whether a stage is done for these numbers, and what it left is unaltered."""
+    return note.is_file() and read_json(note) == _left_behind(digest, files)
 
 
 def judge(run: Run) -> None:

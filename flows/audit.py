@@ -24,6 +24,7 @@ from audit import steps
 from audit.config import Audit
 from audit.gate import Verdict
 from audit.gate.outputs import printable
+from audit.judgement import obeyed_verdict, today
 from audit.runs.folder import Run, start_or_resume, working_on
 from flows import progress
 from flows.direct import conclude
@@ -101,7 +102,7 @@ def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
             steps.check_finished(run)
         else:
             _run_tasks(run)
-    verdict = Verdict.read(run.verdict)
+    verdict = obeyed_verdict(run, today())
     create_markdown_artifact(
         (run.folder / "summary.md").read_text(encoding="utf-8"),
         key="cuecheck-verdict",

@@ -99,7 +99,7 @@ def demo(
     folder = _execute(audit, out, prefect, quiet or as_json)
     _announce(folder, as_json, quiet)
     if not (quiet or as_json):
-        screen.print(_moral(rebalanced, _verdict(folder).verdict))
+        screen.print(_moral(rebalanced, _trusted_verdict(folder).verdict))
 
 
 @app.command(
@@ -360,16 +360,10 @@ def _worst_exit(verdicts: list[Any]) -> int:
     return int(worst.exit_code)
 
 
-def _verdict(folder: Path) -> Any:
-    from audit.gate import Verdict
-
-    return Verdict.read(folder / "verdict.json")
-
-
 def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
     from audit.runs.files import read_json
 
-    verdict = _verdict(folder)
+    verdict = _trusted_verdict(folder)
     if as_json:
         summary = {**json.loads(verdict.to_json()), "run": str(folder)}
         summary["report"] = str(folder / "report.html")

@@ -54,7 +54,7 @@ def _rows(inputs: Inputs, method: str, region: str, cell: Cell, measured: Measur
             act=f"explain:{method}",
             n=int(used.sum()),
             clusters=distinct(clusters),
-            excluded=int((cell.inside & ~used).sum()),
+            excluded=int((cell.inside & ~used & inputs.shows(region)).sum()),
             interval=interval,
         )
         for measure, interval in zip(MEASURES, intervals, strict=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pandas as pd
 
 from audit.evidence.inputs import Inputs
+from audit.evidence.intervals import equal_weights
 from audit.evidence.reliance import pair
 from audit.gate.findings import SWAP, Act, Finding
 from audit.gate.reasons import percent
@@ -30,13 +31,21 @@ class Difference:
     lower_limit: float
     upper_limit: float
 
+    def told(self, confidence: float) -> str:
+        """In words."""
+        return (
+            f"difference {percent(self.effect)}, {100 * confidence:.4g} % one-sided limits "
+            f"{percent(self.lower_limit)} and {percent(self.upper_limit)}"
+        )
+
 
 def ratchet(now: Side, before: Side, worsened_effect: float) -> list[Finding]:
     """Compare findings with those of a baseline, claim by claim, and let known ones through.
 
     A CONFIRMED (or WAIVED) finding is *new* where the baseline did not confirm it; *worsened* where
-    its effect grew by more than ``worsened_effect`` for certain (by every fill, or by the swap, as
-    in the decision table); else *unchanged*, and then CONFIRMED becomes KNOWN. A finding that is
+    its effect grew by more than ``worsened_effect``, for certain (by every fill, or by the swap, as
+    in the decision table) or as the estimate of any act has it; else *unchanged*, and then
+    CONFIRMED becomes KNOWN. A finding that is
     CLEARED after it was CONFIRMED is *fixed*. What the baseline confirms and this run was not
     required to test is an ERROR: nobody can say that it is fixed.
 
@@ -55,7 +64,15 @@ def ratchet(now: Side, before: Side, worsened_effect: float) -> list[Finding]:
     tested = {finding.fingerprint for finding in now.findings}
     gone = "Confirmed in the baseline and not required of this run: nobody can say it is fixed."
     return compared + [
-        replace(finding, status="ERROR", reason=gone)
+        Finding(
+            fingerprint=finding.fingerprint,
+            region=finding.region,
+            target_class=finding.target_class,
+            role=finding.role,
+            test=finding.test,
+            status="ERROR",
+            reason=gone,
+        )
         for finding in before.findings
         if finding.status == "CONFIRMED" and finding.fingerprint not in tested
     ]
@@ -70,30 +87,29 @@ def _compared(
             return finding
         told = "Fixed since the baseline, where it was CONFIRMED."
         return replace(finding, change="fixed", reason=f"{finding.reason} {told}")
-    grown = growth(finding, old, now.inputs, before.inputs) if old and was_confirmed else None
-    if grown is None:
+    grown = growth(finding, old, now.inputs, before.inputs) if old and was_confirmed else {}
+    if not grown:
         told = f"New: {old.status} in the baseline." if old else "New: not tested in the baseline."
         return replace(finding, change="new", reason=f"{finding.reason} {told}")
-    confidence = now.inputs.config.statistics.confidence
-    limits = (
-        f"difference {percent(grown.effect)}, {100 * confidence:.4g} % one-sided limits "
-        f"{percent(grown.lower_limit)} and {percent(grown.upper_limit)}"
-    )
-    if grown.lower_limit > worsened_effect:
-        told = f"Worse than in the baseline by more than {percent(worsened_effect)} ({limits})."
+    confidence, allowed = now.inputs.config.statistics.confidence, percent(worsened_effect)
+    shown = shown_growth(grown)
+    largest = max(grown.values(), key=lambda by_act: by_act.effect)
+    if shown.lower_limit > worsened_effect:
+        told = f"Worse than in the baseline by more than {allowed} ({shown.told(confidence)})."
         return replace(finding, change="worsened", reason=f"{finding.reason} {told}")
-    told = f"Known from the baseline; no growth beyond {percent(worsened_effect)} shown ({limits})."
+    if largest.effect > worsened_effect:
+        told = f"Seems worse than in the baseline by more than {allowed}; more samples would tell "
+        told += f"({largest.told(confidence)})."
+        return replace(finding, change="worsened", reason=f"{finding.reason} {told}")
+    told = f"Known from the baseline; it did not grow by {allowed} ({shown.told(confidence)})."
     status = "KNOWN" if finding.status == "CONFIRMED" else finding.status
     return replace(finding, status=status, change="unchanged", reason=f"{finding.reason} {told}")
 
 
-def growth(now: Finding, before: Finding, inputs: Inputs, earlier: Inputs) -> Difference | None:
-    """How much the effect grew: by the weakest fill, or by the swap where that shows more.
-
-    None where the runs have no act in common.
-    """
+def growth(now: Finding, before: Finding, inputs: Inputs, earlier: Inputs) -> dict[str, Difference]:
+    """How much the effect of every act grew that the runs have in common."""
     old = {act.act: act for act in before.acts}
-    found = {
+    return {
         act.act: difference(
             act,
             old[act.act],
@@ -104,14 +120,17 @@ def growth(now: Finding, before: Finding, inputs: Inputs, earlier: Inputs) -> Di
         for act in now.acts
         if act.act in old
     }
-    fills = [grown for act, grown in found.items() if act != SWAP]
-    swaps = [grown for act, grown in found.items() if act == SWAP]
 
-    def lower_limit(grown: Difference) -> float:
-        return grown.lower_limit
 
-    weakest = [min(group, key=lower_limit) for group in (fills, swaps) if group]
-    return max(weakest, key=lower_limit, default=None)
+def shown_growth(grown: dict[str, Difference]) -> Difference:
+    """The growth by the weakest fill, or by the swap where that shows more."""
+
+    def lower_limit(by_act: Difference) -> float:
+        return by_act.lower_limit
+
+    fills = [by_act for act, by_act in grown.items() if act != SWAP]
+    swaps = [by_act for act, by_act in grown.items() if act == SWAP]
+    return max((min(acts, key=lower_limit) for acts in (fills, swaps) if acts), key=lower_limit)
 
 
 def difference(now: Act, before: Act, correlated: float) -> Difference:
@@ -156,9 +175,10 @@ def contributions(inputs: Inputs, finding: Finding, act: str) -> pd.Series[float
     test, fill = ("swap", "donor") if act == SWAP else ("removal", act.partition(":")[2])
     pairs = pair(inputs, finding.region, test, fill)
     used = (inputs.prediction == finding.target_class) & pairs.there
-    excess = pd.Series((pairs.flipped - pairs.flipped_placebo)[used])
-    means = excess.groupby(inputs.samples["cluster_id"].to_numpy(object)[used]).mean()
-    return (means - means.mean()) / len(means)
+    excess = (pairs.flipped - pairs.flipped_placebo)[used]
+    weights = equal_weights(inputs.cluster[used], inputs.stands_for[used])
+    added = pd.Series(weights * (excess - weights @ excess))
+    return added.groupby(inputs.samples["cluster_id"].to_numpy(object)[used]).sum()
 
 
 def correlation(first: pd.Series[float], second: pd.Series[float]) -> float:

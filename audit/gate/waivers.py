@@ -133,10 +133,17 @@ def _off_target(waiver: Waiver, finding: Finding | None, twice: bool) -> str | N
     if finding.status != "CONFIRMED":
         return f"the finding is {finding.status}, and only CONFIRMED can be waived"
     assert waiver.max_effect is not None
-    if finding.effect is None or finding.effect > waiver.max_effect:
+    largest = largest_effect(finding)
+    if largest is None or largest > waiver.max_effect:
         most = percent(waiver.max_effect)
-        return f"the effect is {percent(finding.effect)}, and it covers {most} at most"
+        return f"the effect is {percent(largest)}, and it covers {most} at most"
     return None
+
+
+def largest_effect(finding: Finding) -> float | None:
+    """By the act that shows most: the effect of a finding is that of the weakest."""
+    effects = [act.effect for act in finding.acts if act.effect is not None]
+    return max(effects, default=finding.effect)
 
 
 def _waived(finding: Finding, waiver: Waiver) -> Finding:

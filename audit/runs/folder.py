@@ -55,6 +55,11 @@ class Run:
         return self.folder / "stages" / "plan.json"
 
     @property
+    def examined(self) -> Path:
+        """Digests of what the check of the explainer wrote, once it is done."""
+        return self.folder / "stages" / "examined.json"
+
+    @property
     def discovered(self) -> Path:
         """Digests of what discovery wrote, once it is done."""
         return self.folder / "stages" / "discovered.json"
@@ -123,6 +128,19 @@ class Run:
         if not self.config_file.is_file():
             raise RunError(f"{self.folder}: no run folder (config.yaml is missing)")
         return load_config(self.config_file)
+
+    def unaltered_config(self) -> Audit:
+        """The configuration that the run was started with.
+
+        Raises
+        ------
+        RunError
+            If the file was changed since.
+        """
+        config = self.config()
+        if read_json(self.identity, "config_digest")["config_digest"] != config_digest(config):
+            raise RunError(f"{self.config_file}: changed since the run was started; start it anew")
+        return config
 
 
 def start_or_resume(config: Audit, out: Path | None = None) -> Run:

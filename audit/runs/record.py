@@ -48,6 +48,11 @@ def digests(run: Run) -> dict[str, str]:
     return {path.relative_to(run.folder).as_posix(): file_digest(path) for path in files}
 
 
+def is_recorded(run: Run, name: str) -> bool:
+    """Whether a file belongs to a finished run."""
+    return name in _recorded(run)
+
+
 def check_record(run: Run, besides: str | None = None, needed: Sequence[str] = NEEDED) -> None:
     """Refuse a run that is unfinished or was altered in any file of its record.
 

@@ -473,7 +473,7 @@ def test_a_run_is_left_as_it_was(place: Place, gate: Gate) -> None:
 def test_a_real_run_is_judged_again_without_model_and_pictures(
     finished: Path, tmp_path: Path, gate: Gate
 ) -> None:
-    left = shutil.ignore_patterns("shards", "stages", "model", "pictures", "maps.parquet", "*.html")
+    left = shutil.ignore_patterns("shards", "stages", "model", "pictures", "*.html")
     shutil.copytree(finished, tmp_path / "run", ignore=left)
     run, out = Run(tmp_path / "run"), tmp_path / "out"
     assert gate(run.folder, "--recompute", "--output", out) == gate(finished) == 5

@@ -10,8 +10,8 @@ import pandas as pd
 import yaml
 
 from audit import steps
-from audit.config_file import load_config
-from audit.runs.folder import Run
+from audit.runs.files import write_json
+from audit.runs.folder import Run, config_digest
 from audit.runs.record import seal
 from audit.tables import DUPLICATES, MAPS, PROPERTIES, SCORECARD, TABLES, empty, write_table
 from tests.evidence import planted
@@ -58,7 +58,7 @@ def write_run(
     run = Run(folder)
     config = {**CONFIG, **changes}
     run.config_file.write_text(yaml.safe_dump(config), encoding="utf-8")
-    load_config(run.config_file)
+    write_json(run.identity, {"config_digest": config_digest(run.config()), "started": str(folder)})
     steps.judge(run)
     seal(run)
     return run

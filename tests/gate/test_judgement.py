@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from datetime import date
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ from audit.config import GatePolicy
 from audit.config_file import SHIPPED, load_policy
 from audit.errors import ConfigError, RunError
 from audit.gate import Verdict
-from audit.judgement import Judgement, judge_again, obeyed_verdict, write_outcome
+from audit.judgement import Judgement, judge_again, judge_run, obeyed_verdict, write_outcome
 from audit.runs.folder import Run
 from audit.runs.record import digests, seal
 from audit.tables import EVIDENCE, read_table, write_table
@@ -81,7 +82,7 @@ def test_a_run_is_read_only(biased: Run, tmp_path: Path) -> None:
     for inside in (biased.folder, biased.folder / "again"):
         with pytest.raises(RunError, match="stays as it is"):
             write_outcome(judgement, inside, biased)
-    with pytest.raises(RunError, match="a finished run"):
+    with pytest.raises(RunError, match="a run, which stays as it is"):
         write_outcome(judgement, biased.folder)
     assert digests(biased) == before
     out = Run(tmp_path / "out")
@@ -221,6 +222,56 @@ def test_the_run_itself_is_no_baseline(biased: Run) -> None:
     verdict = judge_again(biased, DAY, baseline=biased).verdict
     assert verdict.verdict == "ERROR"
     assert "is the run itself" in verdict.reason
+
+
+def test_a_copy_with_another_report_is_no_baseline(biased: Run, tmp_path: Path) -> None:
+    copy = Run(shutil.copytree(biased.folder, tmp_path / "copy"))
+    copy.report.write_text("another version")
+    seal(copy)
+    verdict = judge_again(biased, DAY, baseline=copy).verdict
+    assert verdict.verdict == "ERROR"
+    assert "is the run itself, or a copy" in verdict.reason
+
+
+def test_the_baseline_is_named(biased: Run, tmp_path: Path) -> None:
+    same = write_run(tmp_path / "same", hair=0.4, seed=7)
+    (told,) = judge_again(same, DAY, baseline=biased).verdict.warnings
+    assert str(biased.folder) in told and "verdict is FAIL" in told
+
+
+def test_a_configuration_changed_on_the_way_is_refused(biased: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(biased.folder, tmp_path / "run"))
+    run.record.unlink()
+    config = yaml.safe_load(run.config_file.read_text())
+    config["policy"] = {"fail_effect": 0.8, "pass_effect": 0.9}
+    run.config_file.write_text(yaml.safe_dump(config))
+    with pytest.raises(RunError, match=r"config\.yaml: changed since the run was started"):
+        judge_run(run, DAY)
+
+
+def test_a_judgement_is_not_written_into_an_unfinished_run(biased: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(biased.folder, tmp_path / "run"))
+    run.record.unlink()
+    with pytest.raises(RunError, match="choose another folder"):
+        write_outcome(judge_again(biased, DAY), run.folder, biased)
+
+
+def test_sealed_waivers_do_not_depend_on_the_environment(
+    biased: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("audit.steps.today", lambda: DAY)
+    path = write_waivers(tmp_path / "w.yaml", biased, max_effect="${MOST:-0.1}")
+    run = write_run(tmp_path / "run", hair=0.4, policy={"waivers": str(path)})
+    monkeypatch.setenv("MOST", "1.0")
+    assert obeyed_verdict(run, DAY).verdict == "FAIL"
+
+
+def test_tables_that_only_explain_may_be_left_behind(biased: Run, tmp_path: Path) -> None:
+    run = Run(shutil.copytree(biased.folder, tmp_path / "run"))
+    for name in ("association", "cells", "scorecard", "duplicates", "properties"):
+        run.table(name).unlink()
+    path = write_waivers(tmp_path / "w.yaml", run)
+    assert judge_again(run, DAY, waivers=path).verdict.verdict == "PASS"
 
 
 def test_what_does_not_follow_is_refused(tmp_path: Path) -> None:

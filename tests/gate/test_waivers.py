@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from audit.config_file import SHIPPED
 from audit.errors import ConfigError
-from audit.gate import Finding, Status, decide, read_waivers, waive
+from audit.gate import Act, Finding, Status, decide, read_waivers, waive
 from audit.gate.waivers import Waiver
 from tests.evidence.planted import some_examples
 
@@ -180,3 +180,11 @@ def test_every_status_is_counted_in_a_verdict_or_zero() -> None:
     assert decide([finding("KNOWN"), finding("CLEARED")]).reason == (
         "Reliance is ruled out in 1 of 2 required tests, 1 known from the baseline."
     )
+
+
+def test_a_waiver_must_cover_the_act_that_shows_most() -> None:
+    acts = [Act(name, 40, 40, 0, effect=e) for name, e in (("remove:blur", 0.2), ("swap", 0.3))]
+    by_weakest = replace(finding(), acts=acts)
+    (left,), (told,) = waive([by_weakest], [waiver()], TODAY)
+    assert left.status == "CONFIRMED"
+    assert "the effect is 30 %, and it covers 25 % at most" in told

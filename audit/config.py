@@ -105,6 +105,11 @@ class Data(Section):
     )
     scenes: Scenes = Scenes()
 
+    @property
+    def training_parts(self) -> tuple[str, ...]:
+        """Parts that count as training data: with the validation part where that is split off."""
+        return ("train", "validation") if isinstance(self.validation, float) else ("train",)
+
     @model_validator(mode="after")
     def _root_is_named(self) -> Data:
         if self.root is None and self.source != "scenes":

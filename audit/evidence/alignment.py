@@ -228,18 +228,19 @@ def _rows(
 ) -> Iterator[Row]:
     config = inputs.config
     intervals, p = [Interval()] * len(regions), np.full(len(regions), np.nan)
-    samples = clusters = 0
+    usable, sizes = 0, np.zeros(0)
     if used.any():
         units, sizes = units_of(inputs, grids, regions, used)
-        samples, clusters = int(sizes.sum()), sizes.size
-    if clusters:
+        usable = int(sizes.sum())
+    if sizes.size:
         rng = generator(config.seed, MEASURE, target)
-        few = np.sort(rng.permutation(clusters)[:MOST_CLUSTERS])
-        p = exchange_p(units.take(few), rng, config.statistics.resamples, inputs.screen_resamples)
+        few = np.sort(rng.permutation(sizes.size)[:MOST_CLUSTERS])
+        units, sizes = units.take(few), sizes[few]
+        p = exchange_p(units, rng, config.statistics.resamples, inputs.screen_resamples)
         intervals = [
             cluster_means(
                 parts[None],
-                np.arange(clusters),
+                np.arange(few.size),
                 config.statistics.confidence,
                 min(config.statistics.resamples, RESAMPLES),
                 generator(config.seed, MEASURE, target, region),
@@ -254,9 +255,9 @@ def _rows(
             role=config.regions.role(region, target),
             target_class=target,
             act=f"explain:{METHOD}",
-            n=samples,
-            clusters=clusters,
-            excluded=int((members & inputs.shows(region)).sum()) - samples,
+            n=int(sizes.sum()),
+            clusters=sizes.size,
+            excluded=int((members & inputs.shows(region)).sum()) - usable,
             p=float(value),
             interval=interval,
         )

@@ -22,6 +22,7 @@ from audit.config import Audit
 from audit.data.properties import MEASURED
 from audit.evidence.contingency import Scale, cramers_v, cross, mutual_information, permutation_p
 from audit.evidence.intervals import Codes, distinct
+from audit.evidence.permutation import MOST_RESAMPLES
 from audit.evidence.ranking import auc
 from audit.evidence.signflip import generator
 from audit.tables import (
@@ -42,7 +43,6 @@ ATTRIBUTE, REGION, PROPERTY = "attribute", "region", "property"
 PRESENT, ABSENT = "present", "absent"
 
 _RESAMPLES = 1999  # for limits; p may need more (the size of the family over alpha)
-_MOST = 20_000  # resamples for p, however large the family
 
 
 @dataclass(frozen=True)
@@ -66,12 +66,6 @@ class _Part:
     factors: list[_Factor]
 
 
-def training_parts(config: Audit) -> tuple[str, ...]:
-    """Parts that count as training data: with the validation part where that is split off it."""
-    split_off = isinstance(config.data.validation, float)
-    return ("train", "validation") if split_off else ("train",)
-
-
 def build_association(
     samples: pd.DataFrame, properties: pd.DataFrame, config: Audit
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -93,7 +87,9 @@ def build_association(
     """
     parts = list(_parts(samples, properties, config))
     tests = sum(len(part.factors) * (len(part.classes) + 1) for part in parts)
-    family = min(_MOST, max(config.statistics.resamples, math.ceil(tests / config.policy.alpha)))
+    family = min(
+        MOST_RESAMPLES, max(config.statistics.resamples, math.ceil(tests / config.policy.alpha))
+    )
     cells = [row for part in parts for factor in part.factors for row in _cells(part, factor)]
     rows = [
         row
@@ -108,7 +104,7 @@ def _parts(samples: pd.DataFrame, properties: pd.DataFrame, config: Audit) -> It
     ok = samples[samples["status"] == OK].sort_values("sample_id", ignore_index=True)
     ok = ok.merge(properties, on="sample_id", how="left")
     which = ok["part"].astype(str)
-    for name, parts in ((TRAINING, training_parts(config)), (AUDIT, ("audit",))):
+    for name, parts in ((TRAINING, config.data.training_parts), (AUDIT, ("audit",))):
         rows = ok[which.isin(parts)]
         if rows.empty:
             continue

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from audit.config import Audit
 from audit.errors import RunError
 from audit.evidence.intervals import Codes, Floats, Interval, distinct
+from audit.evidence.permutation import MOST_RESAMPLES
 from audit.tables import ALL, MAPS, OK, UNKNOWN, attribute_column, attributes_of, empty
 
 #: Columns that the evidence needs; reading no others keeps large audits small in memory.
@@ -240,7 +241,8 @@ class Inputs:
             ]
             claims += 1 + sum(size >= policy.min_subgroup_clusters for size in sizes)
         family = claims * len(self.config.regions.names)
-        return max(statistics.resamples, math.ceil(family / policy.screen_q) - 1)
+        wanted = math.ceil(family / policy.screen_q) - 1
+        return max(statistics.resamples, min(wanted, MOST_RESAMPLES))
 
     @cached_property
     def tested_regions(self) -> list[str]:
@@ -299,7 +301,9 @@ def read_inputs(
         _located((empty(MAPS) if maps is None else maps)[list(MAPS_COLUMNS)], axis, known, "maps"),
         tuple(config.data.classes or sorted(seen)),
         config,
-        ok[ok["part"] == "train"].sort_values("sample_id").reset_index(drop=True),
+        ok[ok["part"].isin(config.data.training_parts)]
+        .sort_values("sample_id")
+        .reset_index(drop=True),
     )
 
 

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from audit.evidence.intervals import Codes, Floats
 
+MOST_RESAMPLES = 20_000  # for p, however large the family
+
 Bools = NDArray[np.bool_]
 Job = TypeVar("Job")
 Result = TypeVar("Result")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from scipy import optimize, special
@@ -111,12 +113,17 @@ def _additions(cells: pd.DataFrame, bias: DataBias) -> list[Addition]:
     have = rows.pivot_table(index="label", columns="level", values="clusters", sort=True)
     if min(weight.shape) < 2:
         return []
-    add = smallest_additions(weight.to_numpy(np.float64))
+    add = _additions_once(weight.shape, weight.to_numpy(np.float64).tobytes())
     return [
         Addition(str(label), str(level), int(have.loc[label, level]), int(add[i, j]))
         for i, label in enumerate(weight.index)
         for j, level in enumerate(weight.columns)
     ]
+
+
+@lru_cache(maxsize=64)  # findings share the table of their factor, and large ones take seconds
+def _additions_once(shape: tuple[int, int], table: bytes) -> Floats:
+    return smallest_additions(np.frombuffer(table).reshape(shape))
 
 
 def _collect(lacking: list[Addition], bias: DataBias) -> str:

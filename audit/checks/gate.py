@@ -29,6 +29,7 @@ from audit.evidence.intervals import (
 from audit.evidence.signflip import generator
 
 CHECK = "randomisation"
+BLIND = 0.9  # agreement of a random model's maps of different pictures: it does not see them
 
 
 def passes(config: Checks) -> int:
@@ -58,10 +59,23 @@ def randomisation(subject: Subject) -> list[Row]:
             if stage.name == ALL_WEIGHTS:
                 random_maps.append(maps)
             subject.tick()
-    return [
-        *(_agreement_row(subject, stage, np.stack(agreed[stage.name])) for stage in stages),
-        *_alignment_rows(subject, random_maps),
-    ]
+    rows = [_agreement_row(subject, stage, np.stack(agreed[stage.name])) for stage in stages]
+    rows[-1] = _unless_blind(rows[-1], random_maps)
+    return [*rows, *_alignment_rows(subject, random_maps)]
+
+
+def _unless_blind(end: Row, random_maps: list[Tensor]) -> Row:
+    """Undecided where a random model's maps are the same for any picture, and so unlike any map."""
+    alike = [_mean(rank_correlation(maps, maps.roll(len(maps) // 2, 0))) for maps in random_maps]
+    if end.passed is None or max(alike, default=0.0) <= BLIND:
+        return end
+    why = "Undecided: random models of this kind have the same map for every picture. "
+    return replace(end, passed=None, meaning=why + end.meaning)
+
+
+def _mean(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else 0.0
 
 
 def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
@@ -75,9 +89,12 @@ def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
     values = np.nanmean(drawn[:, known], axis=0)
     interval = interval_of_mean(subject, values, clusters, CHECK, stage.name)
     per_draw = _means_of_draws(drawn[:, known], clusters)
-    if per_draw.size > 1:
-        interval = _wider(interval, _over_draws(subject, per_draw))
-    passed = interval.upper_limit < limit if math.isfinite(interval.upper_limit) else None
+    interval = _wider(interval, _over_draws(subject, per_draw))
+    enough = (
+        distinct(clusters) >= subject.config.policy.min_clusters
+        and per_draw.size == len(drawn)
+        and math.isfinite(interval.upper_limit)
+    )
     return Row(
         check=CHECK,
         statistic="rank correlation",
@@ -87,7 +104,7 @@ def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
         interval=interval,
         threshold=limit if gates else math.nan,
         gates=gates,
-        passed=passed if gates else None,
+        passed=interval.upper_limit < limit if gates and enough else None,
         meaning="How alike (|Spearman|, 0 to 1) maps are before and after these weights were made "
         "random; maps that follow the model do not stay alike.",
     )
@@ -114,13 +131,16 @@ def _over_draws(subject: Subject, means: Floats) -> Interval:
 
 
 def _wider(one: Interval, other: Interval) -> Interval:
-    """The estimate of the first with the outermost limits of both, within 0 and 1."""
+    """The estimate of the first with the outermost limits of both, within 0 and 1.
+
+    A limit that is undefined in either stays so.
+    """
     low, lower_limit = (
-        max(0.0, float(np.fmin(getattr(one, name), getattr(other, name))))
+        float(np.clip(np.minimum(getattr(one, name), getattr(other, name)), 0, 1))
         for name in ("low", "lower_limit")
     )
     high, upper_limit = (
-        min(1.0, float(np.fmax(getattr(one, name), getattr(other, name))))
+        float(np.clip(np.maximum(getattr(one, name), getattr(other, name)), 0, 1))
         for name in ("high", "upper_limit")
     )
     return Interval(one.effect, low, high, lower_limit, upper_limit)

@@ -14,6 +14,7 @@ from audit.checks.randomisation import ALL_WEIGHTS, Stage, cascade, stages_of
 from audit.checks.ranks import rank_correlation
 from audit.checks.rows import Row
 from audit.checks.subject import Subject
+from audit.evidence.intervals import Interval
 from audit.evidence.signflip import generator
 from tests.checks.scenes import (
     Wired,
@@ -144,6 +145,33 @@ def test_maps_of_random_models_that_find_a_region_fail() -> None:
     assert alignment.passed is False
     assert alignment.interval.effect > 0.5
     assert alignment.p < 0.05
+
+
+def test_many_classes_of_few_pictures_are_no_excuse() -> None:
+    wired = subject_with(Wired(red_or_blue), "grid")
+    apart = replace(wired, classes=torch.arange(len(wired.ids)))
+    mass = [wired.maps + i / 1000 for i in range(5)]
+    (row,) = gate._alignment_rows(apart, mass)
+    assert row.interval.lower_limit > row.threshold and row.passed is False
+
+
+def test_a_region_shown_by_one_cluster_is_undecided(subject: Subject) -> None:
+    one = replace(subject, clusters=np.zeros(len(subject.ids), int))
+    (row,) = gate._alignment_rows(one, [subject.maps] * 5)
+    assert row.gates and row.passed is None and row.n == 0
+
+
+@pytest.mark.parametrize(
+    ("effect", "upper_limit", "p", "expected"),
+    [(0.01, 0.02, 0.001, True), (0.01, 0.05, 0.2, True), (0.04, 0.09, 0.2, None),
+     (0.04, 0.09, 0.01, False), (0.02, 0.09, 0.01, False), (0.04, np.nan, 0.2, None)],
+)  # fmt: skip
+def test_alignment_that_is_large_and_uncertain_is_undecided(
+    effect: float, upper_limit: float, p: float, expected: bool | None
+) -> None:
+    interval = Interval(effect, effect, effect, effect, upper_limit)
+    row = Row(check="", statistic="", meaning="", interval=interval, p=p, threshold=0.03)
+    assert gate._aligned_passes(row, 0.05) is expected
 
 
 def test_maps_that_are_the_same_everywhere_are_undecided() -> None:

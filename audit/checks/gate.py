@@ -87,7 +87,7 @@ def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
         return replace(undefined(CHECK, why, "rank correlation", gates=gates), stage=stage.name)
     clusters = subject.clusters[known]
     values = np.nanmean(drawn[:, known], axis=0)
-    interval = interval_of_mean(subject, values, clusters, CHECK, stage.name)
+    interval = interval_of_mean(subject, values, clusters, CHECK, stage.name, event=False)
     per_draw = _means_of_draws(drawn[:, known], clusters)
     interval = _wider(interval, _over_draws(subject, per_draw))
     enough = (

@@ -6,7 +6,6 @@ from typing import Any
 
 import pandas as pd
 
-from audit.checks import explainer_trusted
 from audit.tables import ALL
 from reports import words
 from reports.run import Record, Run
@@ -65,7 +64,7 @@ def scorecard(run: Run) -> dict[str, Any] | None:
     rows: list[Record] = [dict(row) for _, row in run.scorecard.iterrows()]
     if not rows:
         return None
-    tone, result, headline, consequence = HEADLINES[explainer_trusted(run.scorecard)]
+    tone, result, headline, consequence = HEADLINES[_all_passed(rows)]
     end = [row for row in rows if row["gates"] and row["statistic"] == "rank correlation"]
     return {
         "tone": tone,
@@ -84,11 +83,22 @@ def scorecard(run: Run) -> dict[str, Any] | None:
     }
 
 
+def _all_passed(rows: list[Record]) -> bool | None:
+    """Whether the gates passed; None where one could not be decided and none failed."""
+    passed = [_passed(row) for row in rows if row["gates"]]
+    if False in passed:
+        return False
+    return None if None in passed or not passed else True
+
+
+def _passed(row: Record) -> bool | None:
+    return None if pd.isna(row["passed"]) else bool(row["passed"])
+
+
 def _shown(row: Record) -> Record:
     """What a row is about, and its result in a word."""
     parts = [row["statistic"], row["stage"], row["region"]]
-    passed: bool | None = None if pd.isna(row["passed"]) else bool(row["passed"])
-    gate = {True: "passed", False: "not passed", None: "undecided"}[passed]
+    gate = {True: "passed", False: "not passed", None: "undecided"}[_passed(row)]
     return {
         "about": ", ".join(str(part) for part in parts if part != ALL) or "everything",
         "result": gate if row["gates"] else "informs",

@@ -1,80 +1,55 @@
-"""Alignment of maps with a region, against the masks of other samples."""
+"""Alignment of random models' maps with a region: the units of the screen's permutation test."""
 
 from __future__ import annotations
 
 import numpy as np
-import torch
-from numpy.typing import NDArray
+import pandas as pd
 from scipy import stats
 from torch import Tensor
 
+from audit.evidence.alignment import Units
 from audit.evidence.intervals import Codes, Floats
 
-Matrix = NDArray[np.float64]
+
+def mass_of(maps: Tensor) -> Floats:
+    """Parts ``[n, cells]`` of the positive sum of maps ``[n, h, w]``; 0 where a map is dead."""
+    positive = maps.double().clamp(min=0).flatten(1)
+    total = positive.sum(1, keepdim=True)
+    mass: Floats = (positive / total.where(total > 0, 1)).cpu().numpy()
+    return mass
 
 
-def share_matrix(maps: Tensor, masks: Tensor) -> Matrix:
-    """Share of each map in each sample's mask.
+def cells_of(classes: Codes, clusters: Codes) -> Codes:
+    """Cell of each sample, within which masks change places: its class, or one cell for all.
+
+    One for all where a class has fewer than two clusters on average, so that most would have
+    nothing to change places with.
+    """
+    pairs = np.unique(np.stack([classes, clusters]), axis=1).shape[1]
+    return classes if pairs >= 2 * np.unique(classes).size else np.zeros_like(classes)
+
+
+def units_of(mass: Floats, masks: Floats, cells: Codes, clusters: Codes) -> Units:
+    """Clusters within cells, each counting the same, that can change places with another.
 
     Parameters
     ----------
-    maps
-        ``[n, h, w]``, raw and signed; their positive part counts.
+    mass
+        ``[n, places]``; samples without any are left out.
     masks
-        ``[n, h, w]``, the region of each sample, pooled to the same grid.
-
-    Returns
-    -------
-    ``[n, n]`` float64: share of map i in mask j; NaN in the rows of dead maps.
+        ``[n, places]``, the region of each sample on the same grid.
+    cells, clusters
+        ``[n]``.
     """
-    positive = maps.double().clamp(min=0).flatten(1)
-    mass = positive.sum(1, keepdim=True)
-    shares = (positive / torch.where(mass > 0, mass, torch.nan)) @ masks.double().flatten(1).T
-    matrix: Matrix = shares.cpu().numpy()
-    return matrix
+    live = mass.any(axis=1)
+    keys, unit = np.unique(np.stack([cells[live], clusters[live]]), axis=1, return_inverse=True)
 
+    def means(values: Floats) -> Floats:
+        return pd.DataFrame(values[live]).groupby(unit.reshape(-1)).mean().to_numpy()
 
-def by_cluster(shares: Matrix, cells: Codes, clusters: Codes) -> tuple[Matrix, Codes]:
-    """Mean of the matrix over the samples of each unit, and the cell of each unit.
-
-    A unit is a cluster within a cell; every unit counts the same. Dead maps are left out, and
-    units without any other.
-    """
-    live = ~np.isnan(shares).all(axis=1)
-    keys = np.stack([cells, clusters])[:, live]
-    units, unit = np.unique(keys, axis=1, return_inverse=True)
-    average = np.zeros((units.shape[1], keys.shape[1]))
-    average[unit.reshape(-1), np.arange(keys.shape[1])] = 1
-    average /= average.sum(axis=1, keepdims=True)
-    return average @ shares[np.ix_(live, live)] @ average.T, units[0]
-
-
-def excess(matrix: Matrix, cells: Codes) -> Floats:
-    """Share of each unit in its own mask, less its mean share in the masks of its cell.
-
-    The latter is what a permutation of the masks within the cell gives on average.
-    """
-    same = (cells[:, None] == cells[None, :]).astype(np.float64)
-    expected = (matrix * same).sum(axis=1) / same.sum(axis=1)
-    difference: Floats = matrix.diagonal() - expected
-    return difference
-
-
-def permutation_p(matrix: Matrix, cells: Codes, resamples: int, rng: np.random.Generator) -> float:
-    """One-sided p of "maps lie in their own sample's region", permuting masks within cells.
-
-    ``p = (1 + #{T* >= T}) / (resamples + 1)`` with T the mean of the diagonal.
-    """
-    n = len(matrix)
-    if n == 0:
-        return float("nan")
-    # Sorted by cell, then by chance: a permutation within every cell.
-    start = np.argsort(cells, kind="stable")
-    chance = rng.random((resamples, n))
-    permuted = np.argsort(cells[start] + chance, axis=1)
-    totals = matrix[start[None, :], start[permuted]].sum(axis=1)
-    own = matrix.trace()
-    return float((1 + (totals >= own - 1e-12 * n).sum()) / (resamples + 1))
+    _, company = np.unique(keys[0], return_inverse=True)
+    units = Units(means(mass), means(masks)[None], company)
+    return units.take(np.bincount(company)[company] > 1)
 
 
 def consistent_p(excesses: Floats) -> float:

@@ -6,18 +6,18 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import torch
 from statsmodels.stats.multitest import multipletests
 from torch import Tensor, nn
 
 from audit.attention.measure import measure
-from audit.checks.alignment import by_cluster, consistent_p, excess, permutation_p, share_matrix
+from audit.checks.alignment import cells_of, consistent_p, mass_of, units_of
 from audit.checks.randomisation import ALL_WEIGHTS, Stage, cascade, stages_of
 from audit.checks.ranks import rank_correlation
 from audit.checks.rows import RESAMPLES, Row, interval_of_mean, undefined
 from audit.checks.subject import Subject
 from audit.config import Checks
 from audit.errors import ModelError
+from audit.evidence.alignment import contributions, exchange_p
 from audit.evidence.intervals import (
     Codes,
     Floats,
@@ -29,6 +29,7 @@ from audit.evidence.intervals import (
 from audit.evidence.signflip import generator
 
 CHECK = "randomisation"
+BLIND = 0.9  # agreement of a random model's maps of different pictures: it does not see them
 
 
 def passes(config: Checks) -> int:
@@ -58,10 +59,23 @@ def randomisation(subject: Subject) -> list[Row]:
             if stage.name == ALL_WEIGHTS:
                 random_maps.append(maps)
             subject.tick()
-    return [
-        *(_agreement_row(subject, stage, np.stack(agreed[stage.name])) for stage in stages),
-        *_alignment_rows(subject, random_maps),
-    ]
+    rows = [_agreement_row(subject, stage, np.stack(agreed[stage.name])) for stage in stages]
+    rows[-1] = _unless_blind(rows[-1], random_maps)
+    return [*rows, *_alignment_rows(subject, random_maps)]
+
+
+def _unless_blind(end: Row, random_maps: list[Tensor]) -> Row:
+    """Undecided where a random model's maps are the same for any picture, and so unlike any map."""
+    alike = [_mean(rank_correlation(maps, maps.roll(len(maps) // 2, 0))) for maps in random_maps]
+    if end.passed is None or max(alike, default=0.0) <= BLIND:
+        return end
+    why = "Undecided: random models of this kind have the same map for every picture. "
+    return replace(end, passed=None, meaning=why + end.meaning)
+
+
+def _mean(values: Floats) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else 0.0
 
 
 def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
@@ -73,11 +87,14 @@ def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
         return replace(undefined(CHECK, why, "rank correlation", gates=gates), stage=stage.name)
     clusters = subject.clusters[known]
     values = np.nanmean(drawn[:, known], axis=0)
-    interval = interval_of_mean(subject, values, clusters, CHECK, stage.name)
+    interval = interval_of_mean(subject, values, clusters, CHECK, stage.name, event=False)
     per_draw = _means_of_draws(drawn[:, known], clusters)
-    if per_draw.size > 1:
-        interval = _wider(interval, _over_draws(subject, per_draw))
-    passed = interval.upper_limit < limit if math.isfinite(interval.upper_limit) else None
+    interval = _wider(interval, _over_draws(subject, per_draw))
+    enough = (
+        distinct(clusters) >= subject.config.policy.min_clusters
+        and per_draw.size == len(drawn)
+        and math.isfinite(interval.upper_limit)
+    )
     return Row(
         check=CHECK,
         statistic="rank correlation",
@@ -87,7 +104,7 @@ def _agreement_row(subject: Subject, stage: Stage, drawn: Floats) -> Row:
         interval=interval,
         threshold=limit if gates else math.nan,
         gates=gates,
-        passed=passed if gates else None,
+        passed=interval.upper_limit < limit if gates and enough else None,
         meaning="How alike (|Spearman|, 0 to 1) maps are before and after these weights were made "
         "random; maps that follow the model do not stay alike.",
     )
@@ -114,13 +131,16 @@ def _over_draws(subject: Subject, means: Floats) -> Interval:
 
 
 def _wider(one: Interval, other: Interval) -> Interval:
-    """The estimate of the first with the outermost limits of both, within 0 and 1."""
+    """The estimate of the first with the outermost limits of both, within 0 and 1.
+
+    A limit that is undefined in either stays so.
+    """
     low, lower_limit = (
-        max(0.0, float(np.fmin(getattr(one, name), getattr(other, name))))
+        float(np.clip(np.minimum(getattr(one, name), getattr(other, name)), 0, 1))
         for name in ("low", "lower_limit")
     )
     high, upper_limit = (
-        min(1.0, float(np.fmax(getattr(one, name), getattr(other, name))))
+        float(np.clip(np.maximum(getattr(one, name), getattr(other, name)), 0, 1))
         for name in ("high", "upper_limit")
     )
     return Interval(one.effect, low, high, lower_limit, upper_limit)
@@ -129,66 +149,68 @@ def _wider(one: Interval, other: Interval) -> Interval:
 def _alignment_rows(subject: Subject, random_maps: list[Tensor]) -> list[Row]:
     """Excess share of the random models' maps on each region over that on others' masks.
 
-    Passed where the excess is inside its null, or is shown to be small: edges and contrasts draw
-    random filters too, so with enough pictures hardly a region is left inside.
+    Edges and contrasts draw random filters too, so with enough pictures hardly a region is without
+    any excess; one that is shown to be small passes.
     """
+    mass = np.stack([mass_of(maps) for maps in random_maps])
     rows = [
-        _alignment_row(subject, random_maps, region, name)
+        _alignment_row(subject, mass, region, name)
         for region, name in enumerate(subject.config.regions.names)
     ]
-    alpha, limit = subject.config.policy.alpha, subject.config.checks.max_alignment
     known = [i for i, row in enumerate(rows) if math.isfinite(row.p)]
     if known:
         adjusted = multipletests([rows[i].p for i in known], method="holm")[1]
         for i, p in zip(known, adjusted, strict=True):
-            passed = p >= alpha or rows[i].interval.upper_limit < limit
-            rows[i] = replace(rows[i], p=float(p), passed=bool(passed))
+            row = replace(rows[i], p=float(p))
+            rows[i] = replace(row, passed=_aligned_passes(row, subject.config.policy.alpha))
     return rows
 
 
-def _alignment_row(subject: Subject, random_maps: list[Tensor], region: int, name: str) -> Row:
+def _aligned_passes(row: Row, alpha: float) -> bool | None:
+    """Shown to be small; or neither significant nor as large as what would have to be shown."""
+    if row.interval.upper_limit < row.threshold:
+        return True
+    if row.p < alpha:
+        return False
+    return None if row.interval.effect >= row.threshold else True
+
+
+def _alignment_row(subject: Subject, mass: Floats, region: int, name: str) -> Row:
     """Outside the null where the excess is neither chance of the samples nor of the weights.
 
     A random model's maps lean towards or away from a region as its weights happen to fall, alike
     in all samples; the mean of a few is no sign of alignment until the draws agree. So the p is the
     larger of the permutation of masks and the t-test over draws (an intersection-union test).
+
+    ``mass`` is ``[draws, n, cells]``, the parts of each map; 0 where it is dead.
     """
     masks = subject.regions[:, region]
     shown = measure(subject.maps, masks[:, None]).measurable[:, 0].cpu().numpy()
-    cells, clusters = subject.classes.cpu().numpy()[shown], subject.clusters[shown]
-    keep = torch.from_numpy(np.flatnonzero(shown)).to(masks.device)
-    shares = np.stack([share_matrix(maps[keep], masks[keep]) for maps in random_maps])
-    live = np.asarray(~np.isnan(shares).any(axis=2))
-    means = np.array(
-        [
-            excess(*by_cluster(drawn, cells, clusters)).mean()
-            for draw, drawn in enumerate(shares)
-            if live[draw].any()
-        ]
-    )
-    meaning = (
-        "Share of random models' maps on the region, less what they put on the regions of other "
-        "pictures of the class (in parts of 1); above 0 a map finds the region without a model."
-    )
+    classes, clusters = subject.classes.cpu().numpy()[shown], subject.clusters[shown]
+    parts, mask = mass[:, shown], masks.flatten(1).cpu().double().numpy()[shown]
+    cells = cells_of(classes, clusters)
+    drawn = [units_of(own, mask, cells, clusters) for own in parts]
+    means = np.array([contributions(units).mean() for units in drawn if units.strata.size])
     if means.size < 2:
         why = "too few pictures show the region on two cells of the grid, or maps are dead."
         row = undefined(CHECK, why, "alignment", gates=bool(shown.any()))
         return replace(row, stage=ALL_WEIGHTS, region=name)
-    with np.errstate(invalid="ignore"):
-        count = live.sum(axis=0)
-        average = np.nansum(shares, axis=0) / np.where(count > 0, count, np.nan)[:, None]
+    units = units_of(parts.sum(axis=0), mask, cells, clusters)
     rng = generator(subject.config.seed, "alignment", name)
-    by_masks = permutation_p(*by_cluster(average, cells, clusters), RESAMPLES, rng)
+    (by_masks,) = exchange_p(units, rng, RESAMPLES, RESAMPLES)
+    live = parts.any(axis=(0, 2))
     return Row(
         check=CHECK,
         statistic="alignment",
         stage=ALL_WEIGHTS,
         region=name,
-        n=int((count > 0).sum()),
-        clusters=distinct(clusters[count > 0]),
+        n=int(live.sum()),
+        clusters=distinct(clusters[live]),
         interval=_over_draws(subject, means),
-        p=max(by_masks, consistent_p(means)),
+        p=max(float(by_masks), consistent_p(means)),
         threshold=subject.config.checks.max_alignment,
         gates=True,
-        meaning=meaning,
+        meaning="Share of random models' maps on the region, less what they put on the regions of "
+        "other pictures of the class (in parts of 1); above 0 a map finds the region without a "
+        "model.",
     )

@@ -18,7 +18,7 @@ from audit.checks.ranks import rank_correlation
 from audit.checks.robustness import adversarial
 from audit.checks.rows import Row, interval_of_mean, undefined
 from audit.checks.subject import Mask, Subject
-from audit.evidence.intervals import Floats, distinct
+from audit.evidence.intervals import Floats, distinct, equal_weights
 from audit.evidence.signflip import generator
 from audit.interventions.fills import fill
 from audit.interventions.trials import seeds_of
@@ -48,7 +48,8 @@ def curves(subject: Subject) -> list[Row]:
             parts.append(deletion_areas(probability, pictures, removed, orders, subject.grid))
     areas = torch.cat(parts, 1).cpu().double().numpy()
     chance = areas[2:].mean(axis=0)
-    ranked = np.isfinite(rank_correlation(subject.maps, subject.maps))
+    places = subject.maps.flatten(1)
+    ranked = (places.amax(1) > places.amin(1)).cpu().numpy()
     unit = "in probability of the true class; 0 is no better than chance."
     deletion = "How much faster the answer goes when cells are blurred in the map's order than in "
     insertion = "How much faster the answer comes when cells are shown in the map's order than in "
@@ -110,9 +111,9 @@ def pointing(subject: Subject) -> list[Row]:
     return [
         _row(subject, credit, plain, "pointing", "hit rate",
              "Part of the maps whose maximum lies on core; the yardstick is core's part of the "
-             "picture, which a random place would hit.", _mean(area, plain)),
+             "picture, which a random place would hit.", _mean(subject, area, plain), event=True),
         _row(subject, hits, shown, "pointing", "hit rate with reject option", rejecting,
-             _mean(never, shown)),
+             _mean(subject, never, shown)),
     ]  # fmt: skip
 
 
@@ -142,8 +143,9 @@ def localisation_of_core(subject: Subject) -> list[Row]:
             "localisation",
             statistic,
             f"{meaning}; the yardstick is that of marking everything; core itself, on this grid, "
-            f"would have {_mean(values[2, k], used):.2f}.",
-            _mean(values[1, k], used),
+            f"would have {_mean(subject, values[2, k], used):.2f}.",
+            _mean(subject, values[1, k], used),
+            event=statistic == "error",
         )
         for k, (statistic, meaning) in enumerate(means.items())
     ]
@@ -164,19 +166,21 @@ def robustness(subject: Subject) -> list[Row]:
                 changed.append(subject.forward(altered).argmax(1) != predicted[own])
         maps.append(subject.explain(module, altered, subject.classes[own, None])[:, 0])
     flipped = torch.cat(changed).cpu().numpy()
+    # Where the answer was wrong before, the true class's map had not won anything to lose.
+    lost = flipped & (predicted == subject.classes).cpu().numpy()
     after = torch.cat(maps)
     alike = rank_correlation(subject.maps, after)
     moved = _core_share(subject, after) - _core_share(subject, subject.maps)
     everyone = np.ones(len(flipped), dtype=bool)
-    where = "where an unseen perturbation changed the answer"
+    where = "where an unseen perturbation made a right answer wrong"
     return [
         _row(subject, flipped.astype(np.float64), everyone, "robustness", "changed answers",
              f"Part of the answers that a change of at most {255 * config.epsilon:.3g}/255 per "
-             "pixel, made for it, turns."),
-        _row(subject, alike, flipped & np.isfinite(alike), "robustness", "rank correlation",
+             "pixel, made for it, turns.", event=True),
+        _row(subject, alike, lost & np.isfinite(alike), "robustness", "rank correlation",
              f"Rank correlation (-1 to 1) of the true class's map before and after, {where}; "
              "1 is unmoved."),
-        _row(subject, moved, flipped & subject.has_core & np.isfinite(moved), "robustness",
+        _row(subject, moved, lost & subject.has_core & np.isfinite(moved), "robustness",
              "share on core",
              f"Change of the share (in parts of 1) of the true class's map on core, {where}; "
              "0 is unmoved.", 0.0),
@@ -191,7 +195,7 @@ def _core_share(subject: Subject, maps: Tensor) -> Floats:
 _NONE_LEFT = {
     "pointing": "no picture has a core of its class on two cells or more and a map of it.",
     "localisation": "no picture shows a core of its class and has a map of it.",
-    "robustness": "no answer changed, or no picture has what it takes to compare.",
+    "robustness": "no right answer changed, or no picture has what it takes to compare.",
 }
 
 
@@ -203,6 +207,8 @@ def _row(
     statistic: str,
     meaning: str,
     threshold: float = math.nan,
+    *,
+    event: bool = False,
 ) -> Row:
     """A row that informs, of one value per sample."""
     if not used.any():
@@ -214,11 +220,12 @@ def _row(
         statistic=statistic,
         n=int(used.sum()),
         clusters=distinct(clusters),
-        interval=interval_of_mean(subject, values[used], clusters, check, statistic),
+        interval=interval_of_mean(subject, values[used], clusters, check, statistic, event=event),
         threshold=threshold,
         meaning=meaning,
     )
 
 
-def _mean(values: Floats, used: Mask) -> float:
-    return float(values[used].mean()) if used.any() else math.nan
+def _mean(subject: Subject, values: Floats, used: Mask) -> float:
+    """Mean in which every cluster counts the same, as in the rows."""
+    return float(equal_weights(subject.clusters[used]) @ values[used]) if used.any() else math.nan

@@ -79,8 +79,11 @@ def randomise(module: nn.Module, names: tuple[str, ...], seed: int) -> None:
 
     Every parameter is drawn anew from a normal distribution of the parameter's own mean and
     standard deviation (so one that is the same everywhere stays); modules of ``torch.nn`` that
-    know how they are initialised are then initialised so. Running means and variances of
-    normalisations become 0 and 1. Other buffers stay.
+    know how they are initialised are then initialised so. A ``weight`` of two dimensions or more
+    is drawn as He et al. do (arXiv 1502.01852, equation 10) and its bias is 0, so that the signal
+    keeps its size through any number of layers; by ``torch.nn``'s own scheme it shrinks, and a
+    deep net without normalisation answers its biases, whatever the picture. Running means and
+    variances of normalisations become 0 and 1. Other buffers stay.
 
     Parameters
     ----------
@@ -109,6 +112,11 @@ def _redraw(module: nn.Module) -> None:
         reset = getattr(module, "reset_parameters", None)
         if callable(reset):
             reset()
+    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)
+    if isinstance(weight, nn.Parameter) and weight.ndim >= 2:
+        nn.init.kaiming_normal_(weight, nonlinearity="relu")
+        if isinstance(bias, nn.Parameter):
+            nn.init.zeros_(bias)
     for name, buffer in module.named_buffers(recurse=False):
         if name in ("running_mean", "running_var"):
             buffer.fill_(0.0 if name == "running_mean" else 1.0)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from audit.checks.subject import Subject
-from audit.evidence.intervals import Codes, Floats, Interval, cluster_means, rate
+from audit.evidence.intervals import Codes, Floats, Interval, cluster_means, cluster_sums, rate
 from audit.evidence.signflip import generator
 from audit.tables import ALL
 
@@ -50,10 +50,18 @@ def undefined(check: str, why: str, statistic: str = ALL, *, gates: bool = False
     )
 
 
-def interval_of_mean(subject: Subject, values: Floats, clusters: Codes, *names: str) -> Interval:
-    """Mean over clusters; the rate of an event by its score interval, defined at none and all."""
+def interval_of_mean(
+    subject: Subject, values: Floats, clusters: Codes, *names: str, event: bool
+) -> Interval:
+    """Mean over clusters of their means ``[n]``.
+
+    Of an event (0 to 1 per sample) the score interval of a rate, each cluster's mean counting as
+    one sample: it is defined where the event never or always happens, and wide enough where a
+    cluster's mean varies less than a sample.
+    """
     confidence = subject.config.statistics.confidence
-    if np.isin(values, (0.0, 1.0)).all():
-        return rate(values, clusters, confidence)
+    if event:
+        means = cluster_sums(values, clusters) / cluster_sums(np.ones(values.size), clusters)
+        return rate(means, np.arange(means.size), confidence)
     rng = generator(subject.config.seed, "scorecard", *names)
     return cluster_means(values[None], clusters, confidence, RESAMPLES, rng)[0]

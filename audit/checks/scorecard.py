@@ -62,7 +62,7 @@ def examine_explainer(
     progress(STAGE, 0, total)
     try:
         subject = subject_of(context, positions, tick)
-    except ModelError as error:
+    except (ModelError, ValueError) as error:
         rows = [_undefined(name, error) for name in CHECKS]
     else:
         rows = [row for name in CHECKS for row in _checked(name, subject)]
@@ -76,9 +76,9 @@ def examine_explainer(
 def _checked(name: str, subject: Subject) -> list[Row]:
     try:
         return CHECKS[name](subject)
-    except ModelError as error:
+    except (ModelError, ValueError) as error:
         return [_undefined(name, error)]
 
 
-def _undefined(name: str, error: ModelError) -> Row:
+def _undefined(name: str, error: Exception) -> Row:
     return undefined(name, str(error), gates=name == gate.CHECK)

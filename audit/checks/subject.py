@@ -94,7 +94,8 @@ class Subject:
         size = self.config.execution.batch_size
         starts = range(0, len(pictures), size)
         parts = [(pictures[i : i + size], classes[i : i + size]) for i in starts]
-        return torch.cat([_maps(self, module, some, asked)[1] for some, asked in parts])
+        found = [_maps(self.classifier, self.layer, module, *part)[1] for part in parts]
+        return torch.cat(found)
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Logits ``[B, K]`` of pictures in 0..1; with a graph where gradients are on."""
@@ -129,26 +130,13 @@ def subject_of(context: Context, positions: npt.NDArray[np.int64], tick: Tick) -
     ids = {name: i for i, name in enumerate(classifier.classes)}
     labels = samples["label"].astype(str)
     classes = torch.tensor([ids[name] for name in labels], device=classifier.device)
-    bare = Subject(
-        config=config,
-        classifier=classifier,
-        layer=context.layer,
-        ids=samples["sample_id"].astype(str).tolist(),
-        clusters=pd.factorize(samples["cluster_id"].astype(str), sort=True)[0],
-        pictures=(nothing := torch.empty(0)),
-        classes=classes,
-        core=nothing,
-        regions=nothing,
-        logits=nothing,
-        maps=nothing,
-        tick=tick,
-    )
     pictures, core, regions, logits, maps = [], [], [], [], []
     start = 0
     for batch in context.batches(positions):
         assert batch.coverage is not None
         own = slice(start, start := start + len(batch.index))
-        scores, map_ = _maps(bare, classifier.module, batch.images, classes[own, None])
+        asked = classes[own, None]
+        scores, map_ = _maps(classifier, context.layer, classifier.module, batch.images, asked)
         pictures.append(batch.images)
         core.append(_core(config, batch.coverage, labels.iloc[own].tolist()))
         regions.append(coverage_to_grid(batch.coverage, (map_.shape[-2], map_.shape[-1])))
@@ -156,26 +144,27 @@ def subject_of(context: Context, positions: npt.NDArray[np.int64], tick: Tick) -
         maps.append(map_[:, 0])
         tick()
     return Subject(
-        **{
-            **vars(bare),
-            "pictures": torch.cat(pictures),
-            "core": torch.cat(core),
-            "regions": torch.cat(regions),
-            "logits": torch.cat(logits),
-            "maps": torch.cat(maps),
-        }
+        config=config,
+        classifier=classifier,
+        layer=context.layer,
+        ids=samples["sample_id"].astype(str).tolist(),
+        clusters=pd.factorize(samples["cluster_id"].astype(str), sort=True)[0],
+        pictures=torch.cat(pictures),
+        classes=classes,
+        core=torch.cat(core),
+        regions=torch.cat(regions),
+        logits=torch.cat(logits),
+        maps=torch.cat(maps),
+        tick=tick,
     )
 
 
 def _maps(
-    subject: Subject, module: nn.Module, pictures: Tensor, classes: Tensor
+    classifier: Classifier, layer: str, module: nn.Module, pictures: Tensor, classes: Tensor
 ) -> tuple[Tensor, Tensor]:
     """Logits and maps ``[B, k, h, w]`` of the classes ``[B, k]``."""
-    classifier = subject.classifier
     images = classifier.prepare(pictures)
-    found = attribute(
-        module, images, lambda _: classes, layer=subject.layer, output=classifier.logits
-    )
+    found = attribute(module, images, lambda _: classes, layer=layer, output=classifier.logits)
     return found.logits, found.maps
 
 

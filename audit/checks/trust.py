@@ -10,10 +10,7 @@ def explainer_trusted(scorecard: pd.DataFrame) -> bool | None:
 
     Returns
     -------
-    True or False; None where nothing was checked, or a gate could not be and none failed.
+    True or False, which it also is where a gate was undecided; None where nothing was checked.
     """
     gates = scorecard.loc[scorecard["gates"].eq(True), "passed"]
-    passed = [None if pd.isna(value) else bool(value) for value in gates]
-    if not passed or False in passed:
-        return False if passed else None
-    return None if None in passed else True
+    return bool(gates.eq(True).fillna(False).all()) if len(gates) else None

@@ -65,6 +65,18 @@ def trained(config: Input, steps: int = 60) -> nn.Module:
     return model.eval().requires_grad_(False)
 
 
+def plain(depth: int, width: int = 16) -> nn.Module:
+    """A deep net of convolutions alone, as VGG: nothing in it normalises."""
+    layers: list[nn.Module] = []
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        for i in range(depth):
+            stride = 2 if i % (depth // 3) == 0 else 1
+            layers += [nn.Conv2d(width if i else 3, width, 3, stride, padding=1), nn.ReLU()]
+        parts = nn.Sequential(*layers), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(width, 2)
+    return nn.Sequential(*parts).eval().requires_grad_(False)
+
+
 class Wired(nn.Module):
     """A fixed function of the picture is its only channel: the map, up to a factor.
 

@@ -7,16 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
 from audit.checks import gate, informing
-from audit.checks.randomisation import cascade, stages_of
+from audit.checks.randomisation import ALL_WEIGHTS, Stage, cascade, stages_of
+from audit.checks.ranks import rank_correlation
 from audit.checks.rows import Row
 from audit.checks.subject import Subject
+from audit.evidence.intervals import Interval
 from audit.evidence.signflip import generator
 from tests.checks.scenes import (
     Wired,
     brightness,
     configuration,
+    plain,
     red_or_blue,
     subject_with,
     trained,
@@ -89,11 +93,85 @@ def test_a_map_that_does_not_depend_on_the_weights_fails() -> None:
     assert end.passed is False
 
 
+def random_maps_of(subject: Subject) -> torch.Tensor:
+    module, asked = subject.classifier.module, subject.classes[:, None]
+    one = subject.pictures[:1]
+    stages = stages_of(module, lambda m: subject.explain(m, one, asked[:1]), 2)
+    *_, (_, altered) = cascade(module, stages, 0)
+    return subject.explain(altered, subject.pictures, asked)[:, 0]
+
+
+def test_a_random_deep_net_without_normalisation_still_sees_its_picture() -> None:
+    maps = random_maps_of(subject_with(plain(15), "0", 32))
+    assert np.mean(rank_correlation(maps, maps.roll(1, 0))) < 0.6
+
+
+def test_random_models_that_are_blind_test_nothing(
+    subject: Subject, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def same_for_all(
+        subject: Subject, module: nn.Module, pictures: Tensor, asked: Tensor
+    ) -> Tensor:
+        one = torch.randn(subject.grid, generator=torch.Generator().manual_seed(0))
+        return one.expand(len(pictures), 1, -1, -1)
+
+    monkeypatch.setattr(Subject, "explain", same_for_all)
+    end = end_of(gate.randomisation(subject))
+    assert end.interval.upper_limit < end.threshold
+    assert end.passed is None
+    assert end.meaning.startswith("Undecided: ")
+
+
+@pytest.mark.parametrize("clusters", [np.zeros(64, int), np.arange(64) // 4])
+def test_few_clusters_are_undecided(subject: Subject, clusters: np.ndarray) -> None:
+    end = end_of(gate.randomisation(replace(subject, clusters=clusters)))
+    assert end.clusters == len(np.unique(clusters)) < subject.config.policy.min_clusters
+    assert end.passed is None
+
+
+def test_a_dead_draw_leaves_the_gate_undecided(subject: Subject) -> None:
+    stage = Stage(ALL_WEIGHTS, ())
+    drawn = np.random.default_rng(0).random((5, len(subject.ids))) / 10
+    assert gate._agreement_row(subject, stage, drawn).passed
+    drawn[1:] = np.nan
+    row = gate._agreement_row(subject, stage, drawn)
+    assert row.passed is None and np.isnan(row.interval.upper_limit)
+    drawn[:4] = 0.05
+    assert gate._agreement_row(subject, stage, drawn).passed is None
+
+
 def test_maps_of_random_models_that_find_a_region_fail() -> None:
     alignment = alignment_of(gate.randomisation(subject_with(Wired(red_or_blue), "grid")))
     assert alignment.passed is False
     assert alignment.interval.effect > 0.5
     assert alignment.p < 0.05
+
+
+def test_many_classes_of_few_pictures_are_no_excuse() -> None:
+    wired = subject_with(Wired(red_or_blue), "grid")
+    apart = replace(wired, classes=torch.arange(len(wired.ids)))
+    mass = [wired.maps + i / 1000 for i in range(5)]
+    (row,) = gate._alignment_rows(apart, mass)
+    assert row.interval.lower_limit > row.threshold and row.passed is False
+
+
+def test_a_region_shown_by_one_cluster_is_undecided(subject: Subject) -> None:
+    one = replace(subject, clusters=np.zeros(len(subject.ids), int))
+    (row,) = gate._alignment_rows(one, [subject.maps] * 5)
+    assert row.gates and row.passed is None and row.n == 0
+
+
+@pytest.mark.parametrize(
+    ("effect", "upper_limit", "p", "expected"),
+    [(0.01, 0.02, 0.001, True), (0.01, 0.05, 0.2, True), (0.04, 0.09, 0.2, None),
+     (0.04, 0.09, 0.01, False), (0.02, 0.09, 0.01, False), (0.04, np.nan, 0.2, None)],
+)  # fmt: skip
+def test_alignment_that_is_large_and_uncertain_is_undecided(
+    effect: float, upper_limit: float, p: float, expected: bool | None
+) -> None:
+    interval = Interval(effect, effect, effect, effect, upper_limit)
+    row = Row(check="", statistic="", meaning="", interval=interval, p=p, threshold=0.03)
+    assert gate._aligned_passes(row, 0.05) is expected
 
 
 def test_maps_that_are_the_same_everywhere_are_undecided() -> None:

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 from audit.attribution import occlusion
 from audit.checks.agreement import agreement
-from audit.checks.alignment import by_cluster, consistent_p, excess, permutation_p, share_matrix
+from audit.checks.alignment import cells_of, consistent_p, mass_of, units_of
 from audit.checks.curves import deletion_areas, descending, shuffled
 from audit.checks.localisation import box_of, box_overlap, largest_part, localisation
 from audit.checks.pointing import best_threshold, pointing_credit, pointing_with_reject
 from audit.checks.ranks import rank_correlation
 from audit.checks.robustness import adversarial
+from audit.evidence.alignment import Units, contributions, exchange_p
 from tests.oracles import checks as oracle
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -42,58 +43,66 @@ def test_rank_correlation_of_a_flat_map_is_undefined() -> None:
     assert np.isnan(found[0]) and found[1] == 1
 
 
+def arrays(maps: Tensor, masks: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    return mass_of(maps), masks.flatten(1).double().numpy()
+
+
+def exchanged_p(units: Units, resamples: int) -> float:
+    (p,) = exchange_p(units, np.random.default_rng(0), resamples, resamples)
+    return float(p)
+
+
 @given(SEEDS)
 def test_alignment_is_that_of_all_permutations(seed: int) -> None:
     rng = np.random.default_rng(seed)
     cells = np.array([0, 0, 0, 1, 1])
     maps, masks = rng.normal(size=(5, 3, 3)), rng.random((5, 3, 3))
     maps[:, 1, 1] = 1  # none is dead
-    shares = share_matrix(torch.from_numpy(maps), torch.from_numpy(masks))
     pairs = [[oracle.share_in(map_, mask) for mask in masks] for map_ in maps]
-    np.testing.assert_allclose(shares, pairs)
-
-    matrix, units = by_cluster(shares, cells, np.arange(5))
+    units = units_of(*arrays(torch.from_numpy(maps), torch.from_numpy(masks)), cells, np.arange(5))
     orders = list(oracle.within_cells(cells.tolist()))
     totals = np.array([np.mean([pairs[i][j] for i, j in enumerate(order)]) for order in orders])
     own = np.mean([pairs[i][i] for i in range(5)])
-    assert excess(matrix, units).mean() == pytest.approx(own - totals.mean())
-    p = permutation_p(matrix, units, 4000, np.random.default_rng(0))
-    assert p == pytest.approx((totals >= own - 1e-9).mean(), abs=0.05)
+    assert contributions(units).mean() == pytest.approx(own - totals.mean())
+    assert exchanged_p(units, 4000) == pytest.approx((totals >= own - 1e-9).mean(), abs=0.05)
 
 
 @given(SEEDS)
 def test_alignment_counts_every_cluster_the_same(seed: int) -> None:
     rng = np.random.default_rng(seed)
-    shares = rng.random((4, 4))
-    twice = np.array([0, 0, 1, 2, 3])  # the first sample seen twice is one cluster
-    cells = np.array([0, 0, 0, 1, 1])
-    once, units = by_cluster(shares, cells[1:], np.arange(4))
-    repeated, same = by_cluster(shares[np.ix_(twice, twice)], cells, twice)
-    np.testing.assert_allclose(repeated, once)
-    assert (units == same).all()
-    order = rng.permutation(5)
-    shuffled_rows, _ = by_cluster(
-        shares[np.ix_(twice[order], twice[order])], cells[order], twice[order]
-    )
-    np.testing.assert_allclose(shuffled_rows, once)
+    mass, masks = rng.random((2, 4, 6))
+    twice = np.array([0, 0, 1, 2, 3])[rng.permutation(5)]  # the first, seen twice, is one cluster
+    cells = np.array([0, 0, 1, 1])
+    once = units_of(mass, masks, cells, np.arange(4))
+    repeated = units_of(mass[twice], masks[twice], cells[twice], twice)
+    np.testing.assert_allclose(repeated.mass, once.mass)
+    np.testing.assert_allclose(repeated.masks, once.masks)
+    assert (repeated.strata == once.strata).all()
 
 
-def test_alignment_leaves_dead_maps_out() -> None:
-    maps = torch.stack([-torch.ones(2, 2), torch.ones(2, 2)])
-    shares = share_matrix(maps, torch.ones(2, 2, 2))
-    assert np.isnan(shares[0]).all()
-    matrix, units = by_cluster(shares, np.zeros(2, int), np.arange(2))
-    assert matrix.tolist() == [[1.0]] and len(units) == 1
+def test_alignment_leaves_out_dead_maps_and_clusters_alone_in_their_cell() -> None:
+    maps = torch.stack([-torch.ones(2, 2), *torch.ones(3, 2, 2)])
+    mass, masks = arrays(maps, torch.ones(4, 2, 2))
+    assert (mass[0] == 0).all()
+    assert units_of(mass, masks, np.array([0, 0, 1, 1]), np.arange(4)).strata.size == 2
+    assert units_of(mass, masks, np.zeros(4, int), np.arange(4)).strata.size == 3
+    assert units_of(mass, masks, np.arange(4), np.arange(4)).strata.size == 0
+    assert units_of(mass, masks, np.zeros(4, int), np.zeros(4, int)).strata.size == 0
+
+
+def test_cells_are_classes_as_long_as_these_have_company() -> None:
+    classes = np.array([3, 3, 5, 5])
+    assert cells_of(classes, np.arange(4)).tolist() == classes.tolist()
+    assert len(set(cells_of(classes, np.array([0, 0, 1, 2])).tolist())) == 1
+    assert len(set(cells_of(np.arange(4), np.arange(4)).tolist())) == 1
 
 
 @given(SEEDS)
 def test_a_map_alike_for_all_samples_is_not_aligned(seed: int) -> None:
     map_, masks = rng_maps(seed, 1, 4, 4).abs(), rng_maps(seed + 1, 12, 4, 4).abs()
-    matrix, cells = by_cluster(
-        share_matrix(map_.expand(12, -1, -1), masks), np.arange(12) % 2, np.arange(12)
-    )
-    assert abs(excess(matrix, cells).mean()) < 1e-12
-    assert permutation_p(matrix, cells, 99, np.random.default_rng(0)) == 1
+    units = units_of(*arrays(map_.expand(12, -1, -1), masks), np.arange(12) % 2, np.arange(12))
+    assert abs(contributions(units).mean()) < 1e-12
+    assert exchanged_p(units, 99) == 1
 
 
 def test_draws_that_disagree_are_no_alignment() -> None:

@@ -112,14 +112,27 @@ def test_an_adversary_too_weak_to_change_an_answer_says_so(context: Context) -> 
     assert rows.loc["changed answers", "effect"] == 0
     assert rows.loc["changed answers", "high"] > 0
     assert rows.loc["rank correlation", "n"] == 0
-    assert "no answer changed" in rows.loc["rank correlation", "meaning"]
+    assert "no right answer changed" in rows.loc["rank correlation", "meaning"]
 
 
 def test_a_model_that_cannot_be_explained_is_not_trusted(context: Context) -> None:
     card = examine_explainer(replace(context, layer="head"))
     assert list(card["check"]) == list(CHECKS)
     assert (card["n"] == 0).all()
-    assert explainer_trusted(card) is None
+    assert explainer_trusted(card) is False
+
+
+def test_a_check_that_breaks_says_so_and_the_rest_goes_on(
+    context: Context, card: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(subject: object) -> None:
+        raise ValueError("not finite")
+
+    monkeypatch.setitem(CHECKS, "pointing", broken)
+    found = examine_explainer(context)
+    (row,) = found[found["check"] == "pointing"].to_dict("records")
+    assert row["n"] == 0 and row["meaning"] == "Not measured: not finite"
+    assert end_of_cascade(found).equals(end_of_cascade(card))
 
 
 def test_switched_off_nothing_is_known(context: Context) -> None:
@@ -131,7 +144,7 @@ def test_switched_off_nothing_is_known(context: Context) -> None:
 
 @pytest.mark.parametrize(
     ("passed", "expected"),
-    [([], None), ([True, True], True), ([True, False], False), ([True, None], None),
+    [([], None), ([True, True], True), ([True, False], False), ([True, None], False),
      ([None, False], False)],
 )  # fmt: skip
 def test_every_gate_counts(passed: list[bool | None], expected: bool | None) -> None:

@@ -19,7 +19,7 @@ from audit.config import Audit
 from audit.context import Context
 from audit.discovery.associations import events_of, permutation_p
 from audit.discovery.features import Features
-from audit.discovery.groups import SMALLEST, Group, find_spaces, finding_half, meet_again
+from audit.discovery.groups import SMALLEST, Group, finding_half, meet_again, space_of
 from audit.discovery.patches import Outcomes, remove_patches
 from audit.evidence.intervals import distinct, equal_weights, paired_excess
 from audit.evidence.signflip import generator, sign_flip_p
@@ -54,8 +54,9 @@ def find_cues(
         Called with the number of samples that were intervened on, and of all.
     """
     config, classes = context.config, context.classifier.classes
-    spaces = find_spaces(features, classes, config.discovery.cues, config.seed)
-    groups = [g for g in meet_again(features, spaces, config.seed) if len(g.members)]
+    most, seed = config.discovery.cues, config.seed
+    spaces = [space_of(features, target, most, seed) for target in range(len(classes))]
+    groups = [g for g in meet_again(features, spaces, seed) if len(g.members)]
     if not groups:
         return Found(empty(CUES), empty(CUE_ASSOCIATIONS))
     members = np.concatenate([group.members for group in groups])

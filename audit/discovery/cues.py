@@ -2,14 +2,16 @@
 
 Attention alone confirms nothing. A cue is "intervention-confirmed on its patches" where removing
 the patches changes more answers than removing as much elsewhere, by the rule of a CONFIRMED
-finding; the verdict does not read it.
+finding: Holm's correction, here over all cues, and a lower limit of the effect above
+``policy.fail_effect``. The verdict does not read it. Associations only describe a cue; theirs is
+the correction of Benjamini and Hochberg.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -67,7 +69,7 @@ def find_cues(
         for group, end in zip(groups, ends, strict=True)
     ]
     cues = pd.DataFrame(rows)
-    cues["p_adjusted"] = benjamini_hochberg(cues["p"])
+    cues["p_adjusted"] = _adjusted(cues["p"], "holm")
     cues["status"] = [_status(dict(row), config) for _, row in cues.iterrows()]
     order = np.argsort(-cues["effect"].fillna(-np.inf).to_numpy(), kind="stable")
     cues = cues.iloc[order].assign(cue=np.arange(1, len(cues) + 1))
@@ -77,11 +79,11 @@ def find_cues(
     )
 
 
-def benjamini_hochberg(p: pd.Series[float]) -> pd.Series[float]:
+def _adjusted(p: pd.Series[float], method: Literal["holm", "fdr_bh"]) -> pd.Series[float]:
     """Adjusted p over those that there are; NaN stays NaN."""
     adjusted = pd.Series(np.nan, index=p.index)
     if p.notna().any():
-        adjusted[p.notna()] = multipletests(p[p.notna()], method="fdr_bh")[1]
+        adjusted[p.notna()] = multipletests(p[p.notna()], method=method)[1]
     return adjusted
 
 
@@ -182,4 +184,4 @@ def _associations(context: Context, features: Features, groups: list[Group]) -> 
             )
         )
     found = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return found.assign(p_adjusted=benjamini_hochberg(found["p"].astype(np.float64)))
+    return found.assign(p_adjusted=_adjusted(found["p"].astype(np.float64), "fdr_bh"))

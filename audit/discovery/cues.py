@@ -9,6 +9,7 @@ the correction of Benjamini and Hochberg.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -64,8 +65,11 @@ def find_cues(
     members = np.concatenate([group.members for group in groups])
     outcomes = remove_patches(context, features, members, lambda done: told(done, len(members)))
     ends = np.cumsum([len(group.members) for group in groups])
+    resamples = _resamples(config, len(groups))
     rows = [
-        _cue(context, features, group, outcomes, np.arange(end - len(group.members), end))
+        _cue(
+            context, features, group, outcomes, np.arange(end - len(group.members), end), resamples
+        )
         for group, end in zip(groups, ends, strict=True)
     ]
     cues = pd.DataFrame(rows)
@@ -87,8 +91,18 @@ def _adjusted(p: pd.Series[float], method: Literal["holm", "fdr_bh"]) -> pd.Seri
     return adjusted
 
 
+def _resamples(config: Audit, cues: int) -> int:
+    """Sign flips: as configured, or more where Holm over all cues needs a smaller p."""
+    return max(config.statistics.resamples, math.ceil(cues / config.policy.alpha))
+
+
 def _cue(
-    context: Context, features: Features, group: Group, outcomes: Outcomes, at: np.ndarray
+    context: Context,
+    features: Features,
+    group: Group,
+    outcomes: Outcomes,
+    at: np.ndarray,
+    resamples: int,
 ) -> dict[str, Any]:
     """One row of the table, before what takes all cues together; ``at``: rows of the outcomes."""
     config = context.config
@@ -107,7 +121,7 @@ def _cue(
         "elsewhere": float(outcomes.elsewhere[at].mean()),
         "typical": ids[features.positions[group.members[:TYPICAL]]].tolist(),
     }
-    return row | _weakest(config, features, group, outcomes, used, clusters)
+    return row | _weakest(config, features, group, outcomes, used, clusters, resamples)
 
 
 def _weakest(
@@ -117,6 +131,7 @@ def _weakest(
     outcomes: Outcomes,
     used: np.ndarray,
     clusters: np.ndarray,
+    resamples: int,
 ) -> dict[str, Any]:
     """Excess flips and margin drop by the fill that says least; p the largest over the fills."""
     weights = equal_weights(clusters)
@@ -133,7 +148,7 @@ def _weakest(
                 "act": f"remove:{fill}",
                 **vars(paired_excess(act, placebo, clusters, config.statistics.confidence)),
                 "margin_effect": float(weights @ drop) if drop.size else np.nan,
-                "p": sign_flip_p(weights * drop, clusters, config.statistics.resamples, rng),
+                "p": sign_flip_p(weights * drop, clusters, resamples, rng),
             }
         )
     weakest = min(found, key=lambda one: one["lower_limit"])

@@ -130,3 +130,13 @@ def test_confirmation_is_corrected_by_holm_over_the_cues(config: Path) -> None:
     assert len(cues) > 1
     wanted = oracle.holm(cues["p"].tolist())
     np.testing.assert_allclose(cues["p_adjusted"], wanted, rtol=1e-12)
+
+
+def test_few_resamples_do_not_keep_holm_from_confirming(config: Path) -> None:
+    context = tagged.context_of(
+        config,
+        tagged.relies_on_the_tag(),
+        statistics__resamples="99",
+        policy__alpha="0.001",
+    )
+    assert found_in(context).cues["status"].iloc[0] == CONFIRMED

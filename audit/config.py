@@ -246,8 +246,9 @@ class Regions(Section):
 
     def role(self, region: str, target_class: str) -> Role:
         """What a region may mean for a class."""
-        special = self.per_class.get(target_class, Roles()).of(region)
-        return special or self.roles.of(region) or "allowed"
+        special = self.per_class.get(target_class)
+        own = special.of(region) if special else None
+        return own or self.roles.of(region) or "allowed"
 
     def with_role(self, role: Role, target_class: str) -> list[str]:
         """Regions that have a role for a class."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -72,6 +73,20 @@ class Context:
     def audited(self) -> Positions:
         """Positions of the usable samples of the audit part."""
         return usable(self.samples, "audit")
+
+    @cached_property
+    def alike(self) -> list[list[str]]:
+        """Classes grouped by their core and forbidden regions: those that mean the same."""
+        regions = self.config.regions
+        groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
+        for name in self.classifier.classes:
+            roles = (regions.with_role(role, name) for role in ("core", "forbidden"))
+            groups.setdefault(tuple(map(tuple, roles)), []).append(name)
+        return list(groups.values())
+
+    def tested_on(self, region: str) -> list[list[str]]:
+        """The groups of :attr:`alike` whose reliance on a region must be tested."""
+        return [group for group in self.alike if region in self.config.required_regions(group[0])]
 
     def batches(self, positions: Positions, *, batch_size: int | None = None) -> Iterator[Batch]:
         """Samples in batches, with coverage, on the classifier's device."""
@@ -229,12 +244,13 @@ def choose_tests(context: Context) -> dict[str, str]:
 
     Sufficiency says what rests on everything outside core, so it is the test of a region that is
     just that (nearly), and leaves no room for a placebo. Both are judged on some evenly spaced
-    samples, for every class that forbids the region.
+    samples, for every class that forbids the region; classes that mean the same by their regions
+    are judged once.
     """
-    config, classes, audited = context.config, context.classifier.classes, context.audited
+    audited = context.audited
     forbidding = {
-        region: [c for c in classes if region in config.required_regions(c)]
-        for region in config.regions.names
+        region: [group[0] for group in context.tested_on(region)]
+        for region in context.config.regions.names
     }
     required = {region: owners for region, owners in forbidding.items() if owners}
     if len(audited) == 0:

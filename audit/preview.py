@@ -143,10 +143,20 @@ def _facts(config: Audit, dataset: Dataset, context: Context, seconds: float) ->
         "altered": f"{drawn:,} of {audited:,} audited samples (interventions.per_cell)",
         "cost": f"{'at most' if drawn < audited else 'about'} {seconds * audited:.0f} s "
         "to explain and intervene on this device"
-        + (
-            f", after {config.model.train.epochs} epochs of training" if config.model.trains else ""
-        ),
+        + (f", after {config.model.train.epochs} epochs of training" if config.model.trains else "")
+        + _not_counted(config, audited),
     }
+
+
+def _not_counted(config: Audit, audited: int) -> str:
+    """What else a run spends time on, in words."""
+    checks, discovery = config.checks, config.discovery
+    left_out = []
+    if checks.enabled:
+        left_out.append(f"the checks of the explainer ({min(checks.samples, audited)} pictures)")
+    if discovery.enabled:
+        left_out.append(f"the search for cues ({min(discovery.samples, audited)} pictures)")
+    return f"; besides, not counted: {' and '.join(left_out)}" if left_out else ""
 
 
 def _cells(samples: pd.DataFrame) -> list[dict[str, Any]]:

@@ -92,7 +92,8 @@ def trials(context: Context, batch: Batch, scored: pd.DataFrame) -> Iterator[Mad
     """
     images = batch.images.float() / 255
     for region, test in context.tests.items():
-        for classes in _alike(context, region, test):
+        # Sufficiency compares the predicted classes, so it needs them all.
+        for classes in context.alike if test == SUFFICIENCY else context.tested_on(region):
             rows = np.flatnonzero(scored["prediction"].astype(str).isin(classes))
             if len(rows) == 0:
                 continue
@@ -102,20 +103,6 @@ def trials(context: Context, batch: Batch, scored: pd.DataFrame) -> Iterator[Mad
                 yield region, replace(trial, rows=rows[trial.rows]), [None] * len(trial.rows)
         if test == REMOVAL and context.donors is not None:
             yield from _swaps(context, batch, images, scored, region)
-
-
-def _alike(context: Context, region: str, test: str) -> list[list[str]]:
-    """Classes for which a region is tested, grouped by core and forbidden regions.
-
-    Sufficiency compares the predicted classes, so it needs them all.
-    """
-    config = context.config
-    groups: dict[tuple[tuple[str, ...], ...], list[str]] = {}
-    for name in context.classifier.classes:
-        if test == SUFFICIENCY or region in config.required_regions(name):
-            roles = (config.regions.with_role(role, name) for role in ("core", "forbidden"))
-            groups.setdefault(tuple(map(tuple, roles)), []).append(name)
-    return list(groups.values())
 
 
 def _removals(
@@ -160,8 +147,7 @@ def _swaps(
 ) -> Iterator[Made]:
     """The region from a donor of the other subgroup, and from one of the same."""
     assert context.donors is not None
-    config, classes = context.config, context.classifier.classes
-    testing = [c for c in classes if region in config.required_regions(c)]
+    testing = [name for group in context.tested_on(region) for name in group]
     other, same = context.donors.other[batch.index], context.donors.same[batch.index]
     tested = scored["prediction"].astype(str).isin(testing).to_numpy()
     rows = np.flatnonzero(tested & (other != NO_DONOR) & (same != NO_DONOR))

@@ -223,7 +223,7 @@ CUES = Table(
         Column("upper_limit", pa.float64(), "one-sided 95 % upper limit"),
         Column("margin_effect", pa.float64(), "mean margin drop against placebo, in SDs of margin"),
         Column("p", pa.float64(), "cluster sign-flip p of the margin, largest over the fills"),
-        Column("p_adjusted", pa.float64(), "Benjamini-Hochberg over the cues"),
+        Column("p_adjusted", pa.float64(), "Holm over the cues"),
         Column("typical", pa.list_(pa.string()), "samples closest to the group's centre"),
     ),
 )

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from audit.gate.findings import reading
+from audit.interventions import FILLS
 from reports import pictures, words
 from reports.figures import style
 from reports.run import Run, read_run
@@ -111,7 +112,7 @@ def _gallery_words(run: Run) -> dict[str, Any]:
             label: {region: run.config.regions.role(region, label) for region in names}
             for label in {str(picture.get("label")) for picture in run.pictures}
         },
-        "fills": {name: words.fill(name) for name in ("blur", "local-mean", "noise", "donor")},
+        "fills": {name: words.fill(name) for name in (*FILLS, "donor")},
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from audit.checks import explainer_trusted
 from audit.tables import ALL, UNNAMED
 from reports.pictures import embed_cues
 from reports.run import Record, Run
@@ -18,6 +19,7 @@ def neurons(run: Run) -> dict[str, Any] | None:
     if run.neurons.empty:
         return None
     return {
+        "untrusted": _untrusted(run),
         "classes": [
             {
                 "name": target_class,
@@ -27,7 +29,7 @@ def neurons(run: Run) -> dict[str, Any] | None:
                 "rows": rows.to_dict("records"),
             }
             for target_class, rows in run.neurons.groupby("target_class", sort=True)
-        ]
+        ],
     }
 
 
@@ -52,7 +54,15 @@ def cues(run: Run) -> dict[str, Any] | None:
     if run.cues.empty:
         return None
     shown = embed_cues(run)
-    return {"cues": [_cue(run, row, shown) for row in run.cues.to_dict("records")]}
+    return {
+        "untrusted": _untrusted(run),
+        "cues": [_cue(run, row, shown) for row in run.cues.to_dict("records")],
+    }
+
+
+def _untrusted(run: Run) -> bool:
+    """Whether the heat maps were checked, and not found to follow the model."""
+    return not run.scorecard.empty and explainer_trusted(run.scorecard) is not True
 
 
 def _cue(run: Run, row: dict[Any, Any], shown: list[Record]) -> Record:

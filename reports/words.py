@@ -100,7 +100,18 @@ LIMITS = (
      "seed may rely on other cues."),
 )  # fmt: skip
 
-_FILLS = {"blur": "blurred", "local-mean": "painted over", "noise": "noise", "donor": "swapped"}
+UNTRUSTED = (
+    "The heat maps failed their checks on this model (or could not be checked): read this with "
+    "care."
+)
+
+_FILLS = {
+    "blur": "blurred",
+    "local-mean": "painted over",
+    "noise": "noise",
+    "inpaint": "continued from its border",
+    "donor": "swapped",
+}
 
 
 def fill(name: str) -> str:

@@ -36,6 +36,17 @@ def test_clusters_that_training_and_audit_share_are_counted(tiny: Path) -> None:
     assert any(warning.startswith("training and audit share 8 clusters") for warning in shared)
 
 
+def test_the_cost_names_what_it_leaves_out(tiny: Path) -> None:
+    def cost(**overrides: str) -> str:
+        dotted = {key.replace("__", "."): value for key, value in overrides.items()}
+        return preview(load_config(tiny, dotted)).facts["cost"]
+
+    left_out = "the checks of the explainer (5 pictures) and the search for cues (32 pictures)"
+    assert cost(checks__samples="5").endswith(f"; besides, not counted: {left_out}")
+    assert cost(checks__enabled="false").endswith("counted: the search for cues (32 pictures)")
+    assert "counted" not in cost(checks__enabled="false", discovery__enabled="false")
+
+
 @pytest.mark.parametrize("orientation", [1, 3, 6])
 def test_pictures_whose_masks_may_lie_otherwise_are_counted(tiny: Path, orientation: int) -> None:
     """They are square, so the size of a mask does not tell whether it was turned with them."""

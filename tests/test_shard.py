@@ -205,8 +205,16 @@ def test_classes_of_other_roles_are_tested_apart(tmp_path: Path) -> None:
     with_boxes(tmp_path, (8, 8, 24, 24), (0, 0, 32, 10))
     for_square = "  per_class: {square: {core: [sky], allowed: [object], forbidden: []}}\n"
     text = BOXES.replace("forbidden: [sky]}\n", "forbidden: [sky]}\n" + for_square)
-    removed = areas(context_of(tmp_path, text))
-    assert set(removed["prediction_before"]) == {"disc"}
+    context = context_of(tmp_path, text)
+    assert context.alike == [["square"], ["disc"]]
+    assert context.tested_on("sky") == [["disc"]]
+    assert set(areas(context)["prediction_before"]) == {"disc"}
+
+
+def test_classes_of_the_same_roles_are_grouped_once(context: Context) -> None:
+    assert context.alike == [["square", "disc"]]
+    assert context.tested_on("sky") == context.alike
+    assert context.alike is context.alike
 
 
 BOXES = CONFIG.replace(

@@ -26,7 +26,7 @@ class TokensSkipped(TorchFunctionMode):
     ) -> Any:
         kwargs = kwargs or {}
         if func is F.linear and torch.is_grad_enabled() and _skippable(*args, **kwargs):
-            return Linear.apply(*args, *kwargs.values())
+            return Linear.apply(*_in_order(*args, **kwargs))
         return func(*args, **kwargs)
 
 
@@ -34,6 +34,12 @@ def _skippable(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> boo
     frozen = not weight.requires_grad and (bias is None or not bias.requires_grad)
     plain = type(input) is Tensor and type(weight) in (Tensor, nn.Parameter)
     return plain and frozen and input.ndim == 3 and input.requires_grad
+
+
+def _in_order(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    return input, weight, bias
 
 
 class Linear(torch.autograd.Function):

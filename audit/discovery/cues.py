@@ -2,14 +2,17 @@
 
 Attention alone confirms nothing. A cue is "intervention-confirmed on its patches" where removing
 the patches changes more answers than removing as much elsewhere, by the rule of a CONFIRMED
-finding; the verdict does not read it.
+finding: Holm's correction, here over all cues, and a lower limit of the effect above
+``policy.fail_effect``. The verdict does not read it. Associations only describe a cue; theirs is
+the correction of Benjamini and Hochberg.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from audit.config import Audit
 from audit.context import Context
 from audit.discovery.associations import events_of, permutation_p
 from audit.discovery.features import Features
-from audit.discovery.groups import SMALLEST, Group, find_spaces, finding_half, meet_again
+from audit.discovery.groups import SMALLEST, Group, finding_half, meet_again, space_of
 from audit.discovery.patches import Outcomes, remove_patches
 from audit.evidence.intervals import distinct, equal_weights, paired_excess
 from audit.evidence.signflip import generator, sign_flip_p
@@ -54,19 +57,23 @@ def find_cues(
         Called with the number of samples that were intervened on, and of all.
     """
     config, classes = context.config, context.classifier.classes
-    spaces = find_spaces(features, classes, config.discovery.cues, config.seed)
-    groups = [g for g in meet_again(features, spaces, config.seed) if len(g.members)]
+    most, seed = config.discovery.cues, config.seed
+    spaces = [space_of(features, target, most, seed) for target in range(len(classes))]
+    groups = [g for g in meet_again(features, spaces, seed) if len(g.members)]
     if not groups:
         return Found(empty(CUES), empty(CUE_ASSOCIATIONS))
     members = np.concatenate([group.members for group in groups])
     outcomes = remove_patches(context, features, members, lambda done: told(done, len(members)))
     ends = np.cumsum([len(group.members) for group in groups])
+    resamples = _resamples(config, len(groups))
     rows = [
-        _cue(context, features, group, outcomes, np.arange(end - len(group.members), end))
+        _cue(
+            context, features, group, outcomes, np.arange(end - len(group.members), end), resamples
+        )
         for group, end in zip(groups, ends, strict=True)
     ]
     cues = pd.DataFrame(rows)
-    cues["p_adjusted"] = benjamini_hochberg(cues["p"])
+    cues["p_adjusted"] = _adjusted(cues["p"], "holm")
     cues["status"] = [_status(dict(row), config) for _, row in cues.iterrows()]
     order = np.argsort(-cues["effect"].fillna(-np.inf).to_numpy(), kind="stable")
     cues = cues.iloc[order].assign(cue=np.arange(1, len(cues) + 1))
@@ -76,16 +83,26 @@ def find_cues(
     )
 
 
-def benjamini_hochberg(p: pd.Series[float]) -> pd.Series[float]:
+def _adjusted(p: pd.Series[float], method: Literal["holm", "fdr_bh"]) -> pd.Series[float]:
     """Adjusted p over those that there are; NaN stays NaN."""
     adjusted = pd.Series(np.nan, index=p.index)
     if p.notna().any():
-        adjusted[p.notna()] = multipletests(p[p.notna()], method="fdr_bh")[1]
+        adjusted[p.notna()] = multipletests(p[p.notna()], method=method)[1]
     return adjusted
 
 
+def _resamples(config: Audit, cues: int) -> int:
+    """Sign flips: as configured, or more where Holm over all cues needs a smaller p."""
+    return max(config.statistics.resamples, math.ceil(cues / config.policy.alpha))
+
+
 def _cue(
-    context: Context, features: Features, group: Group, outcomes: Outcomes, at: np.ndarray
+    context: Context,
+    features: Features,
+    group: Group,
+    outcomes: Outcomes,
+    at: np.ndarray,
+    resamples: int,
 ) -> dict[str, Any]:
     """One row of the table, before what takes all cues together; ``at``: rows of the outcomes."""
     config = context.config
@@ -104,7 +121,7 @@ def _cue(
         "elsewhere": float(outcomes.elsewhere[at].mean()),
         "typical": ids[features.positions[group.members[:TYPICAL]]].tolist(),
     }
-    return row | _weakest(config, features, group, outcomes, used, clusters)
+    return row | _weakest(config, features, group, outcomes, used, clusters, resamples)
 
 
 def _weakest(
@@ -114,6 +131,7 @@ def _weakest(
     outcomes: Outcomes,
     used: np.ndarray,
     clusters: np.ndarray,
+    resamples: int,
 ) -> dict[str, Any]:
     """Excess flips and margin drop by the fill that says least; p the largest over the fills."""
     weights = equal_weights(clusters)
@@ -130,7 +148,7 @@ def _weakest(
                 "act": f"remove:{fill}",
                 **vars(paired_excess(act, placebo, clusters, config.statistics.confidence)),
                 "margin_effect": float(weights @ drop) if drop.size else np.nan,
-                "p": sign_flip_p(weights * drop, clusters, config.statistics.resamples, rng),
+                "p": sign_flip_p(weights * drop, clusters, resamples, rng),
             }
         )
     weakest = min(found, key=lambda one: one["lower_limit"])
@@ -181,4 +199,4 @@ def _associations(context: Context, features: Features, groups: list[Group]) -> 
             )
         )
     found = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return found.assign(p_adjusted=benjamini_hochberg(found["p"].astype(np.float64)))
+    return found.assign(p_adjusted=_adjusted(found["p"].astype(np.float64), "fdr_bh"))

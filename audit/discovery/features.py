@@ -13,6 +13,7 @@ from torch import Tensor
 
 from audit.attribution import channels
 from audit.context import Context
+from audit.data.batches import Batch
 from audit.evidence.intervals import Codes, Floats
 from audit.geometry import coverage_to_grid
 from audit.interventions.margins import margin_of
@@ -99,36 +100,11 @@ def read_features(
     parts: list[tuple[Tensor, ...]] = []
     done = 0
     for batch in context.batches(positions):
-        classifier = context.classifier
-        seen = channels(
-            classifier.module,
-            classifier.prepare(batch.images),
-            lambda logits: logits.argmax(1, keepdim=True),
-            layer=context.layer,
-            output=classifier.logits,
-        )
-        predicted, weights = seen.logits.argmax(1), seen.weights[:, 0]
-        maps, attended = attend(seen.activations, weights)
-        parts.append(
-            (
-                predicted,
-                margin_of(seen.logits, predicted),
-                weights * seen.activations.mean((-2, -1)),
-                attended,
-                maps,
-                *(
-                    (
-                        seen.activations,
-                        coverage_to_grid(covered(batch), (maps.shape[-2], maps.shape[-1])),
-                    )
-                    if whole
-                    else ()
-                ),
-            )
-        )
+        # Off the device at once, whose memory is not for all samples.
+        parts.append(tuple(column.cpu() for column in _features(context, batch, whole=whole)))
         done += len(batch.index)
         told(done)
-    columns = [torch.cat(column).cpu().numpy() for column in zip(*parts, strict=True)]
+    columns = [torch.cat(column).numpy() for column in zip(*parts, strict=True)]
     clusters = context.samples["cluster_id"].astype(str).to_numpy(object)[positions]
     return Features(
         positions,
@@ -137,6 +113,26 @@ def read_features(
         columns[1].astype(np.float64),
         *columns[2:],
     )
+
+
+def _features(context: Context, batch: Batch, *, whole: bool) -> tuple[Tensor, ...]:
+    """The columns of :class:`Features` of one batch, from its predictions on."""
+    classifier = context.classifier
+    seen = channels(
+        classifier.module,
+        classifier.prepare(batch.images),
+        lambda logits: logits.argmax(1, keepdim=True),
+        layer=context.layer,
+        output=classifier.logits,
+    )
+    predicted, weights = seen.logits.argmax(1), seen.weights[:, 0]
+    maps, attended = attend(seen.activations, weights)
+    contribution = weights * seen.activations.mean((-2, -1))
+    columns = (predicted, margin_of(seen.logits, predicted), contribution, attended, maps)
+    if not whole:
+        return columns
+    grid = coverage_to_grid(covered(batch), (maps.shape[-2], maps.shape[-1]))
+    return *columns, seen.activations, grid
 
 
 def attend(activations: Tensor, weights: Tensor) -> tuple[Tensor, Tensor]:

@@ -114,13 +114,10 @@ def find_space(attended: Singles, most: int) -> Space | None:
     return Space(components, centres, np.sort(sizes)[::-1])
 
 
-def find_spaces(features: Features, classes: list[str], most: int, seed: int) -> list[Space | None]:
-    """The groups of every class, found on the half of the clusters that is for finding."""
+def space_of(features: Features, target: int, most: int, seed: int) -> Space | None:
+    """The groups of one class, found on the half of the clusters that is for finding."""
     finding = finding_half(features.cluster, seed) & features.live
-    return [
-        find_space(features.attended[finding & (features.predicted == target)], most)
-        for target in range(len(classes))
-    ]
+    return find_space(features.attended[finding & (features.predicted == target)], most)
 
 
 def meet_again(features: Features, spaces: list[Space | None], seed: int) -> list[Group]:

@@ -33,11 +33,10 @@ def thresholds(activations: Singles) -> Singles:
     activations
         ``[n, C, h, w]``.
     """
-    by_channel = activations.swapaxes(0, 1).reshape(activations.shape[1], -1)
-    cells = by_channel.shape[1]
+    cells = activations[:, 0].size
     at = max(cells - int(FIRES * cells) - 1, 0)
-    found: Singles = np.partition(by_channel, at, axis=1)[:, at]
-    return found
+    channels = range(activations.shape[1])  # one by one: a copy of all would double the memory
+    return np.array([np.partition(activations[:, k], at, axis=None)[at] for k in channels])
 
 
 def overlaps(activations: Singles, masks: Singles) -> tuple[Floats, Floats]:
@@ -57,12 +56,14 @@ def overlaps(activations: Singles, masks: Singles) -> tuple[Floats, Floats]:
         intersection less that by chance over the largest possible less that by chance. Both are 0
         where a channel never fires or a region is empty.
     """
-    fires = activations > thresholds(activations)[None, :, None, None]
-    c, r = activations.shape[1], masks.shape[1]
-    fired = fires.swapaxes(0, 1).reshape(c, -1).astype(np.float32)
-    inside = masks.swapaxes(0, 1).reshape(r, -1)
-    both = (fired @ inside.T).astype(np.float64) / fired.shape[1]
-    firing = fired.mean(1, dtype=np.float64)[:, None]
+    inside = masks.swapaxes(0, 1).reshape(masks.shape[1], -1)
+    cells = inside.shape[1]
+    both = np.zeros((activations.shape[1], len(inside)))
+    firing = np.zeros((len(both), 1))
+    for k, threshold in enumerate(thresholds(activations)):
+        fired = np.flatnonzero(activations[:, k] > threshold)
+        both[k] = inside[:, fired].sum(1, dtype=np.float64) / cells
+        firing[k] = len(fired) / cells
     area = inside.mean(1, dtype=np.float64)[None]
     by_chance, most = firing * area, np.minimum(firing, area)
     return (

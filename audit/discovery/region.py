@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ from PIL import Image
 from audit.config import Audit
 from audit.config_file import dump_config
 from audit.context import Context
-from audit.discovery.features import Features, Positions, chosen_samples, read_features
-from audit.discovery.groups import find_spaces, finding_half, nearest
+from audit.data.dataset import open_dataset
+from audit.discovery.features import Positions, chosen_samples, read_features
+from audit.discovery.groups import Space, finding_half, nearest, space_of
 from audit.discovery.patches import strongest
 from audit.errors import ConfigError, RunError
 from audit.geometry import View, view_of
@@ -60,13 +62,15 @@ def export_region(context: Context, run: Run, cue: int, name: str, output: Path,
     ConfigError
         If the name cannot be used or is taken, or the folder is not empty.
     RunError
-        If the run has no such cue.
+        If the run has no such cue, or it is not found again.
+    DataError
+        If what was written cannot be opened as a data set.
     """
     _check_name(context.config, name)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output}: exists already and is not empty; choose another --output")
-    target, group = _cue_of(run, cue)
-    positions, patches = members_of(context, context.classifier.classes.index(target), group, told)
+    sought = _cue_of(run, cue)
+    positions, patches = members_of(context, sought, told)
     draft = output.with_name(f".{output.name}.tmp")
     shutil.rmtree(draft, ignore_errors=True)
     for folder in ("pictures", "masks"):
@@ -79,7 +83,8 @@ def export_region(context: Context, run: Run, cue: int, name: str, output: Path,
         told(number + 1, len(positions))
     regions = [*context.config.regions.annotated, name]
     _manifest(context, positions, rows, regions).to_csv(draft / "manifest.csv", index=False)
-    config = config_with(context, run, target, name, output)
+    open_dataset(config_with(context, run, sought.target, name, draft))
+    config = config_with(context, run, sought.target, name, output)
     (draft / "audit.yaml").write_text(dump_config(config), encoding="utf-8")
     if output.is_dir():
         output.rmdir()
@@ -87,36 +92,57 @@ def export_region(context: Context, run: Run, cue: int, name: str, output: Path,
     return len(patches)
 
 
-def members_of(
-    context: Context, target: int, group: int, told: Told
-) -> tuple[Positions, dict[int, Masks]]:
+@dataclass(frozen=True)
+class Sought:
+    """A cue as the run tells of it: its class, which group of that, how many samples made it."""
+
+    target: str
+    group: int
+    found_on: int
+
+
+def members_of(context: Context, cue: Sought, told: Told) -> tuple[Positions, dict[int, Masks]]:
     """The audited samples that may test a cue, and the cells ``[h, w]`` of its patch in them.
 
     The groups are found again as the run found them, on the same samples. All other audited
     samples follow, less the clusters that the groups were found on: who found a cue cannot test it.
+
+    Raises
+    ------
+    RunError
+        If the group is not there, or was made by another number of samples.
     """
     config, chosen = context.config, chosen_samples(context)
     seen = read_features(context, chosen, lambda done: told(done, len(chosen)), whole=False)
-    space = find_spaces(seen, context.classifier.classes, config.discovery.cues, config.seed)[
-        target
-    ]
-    if space is None:
-        raise RunError("the cue is not found again; was the run made with another version?")
+    target = context.classifier.classes.index(cue.target)
+    space = _same_space(space_of(seen, target, config.discovery.cues, config.seed), cue)
     cluster = context.samples["cluster_id"].astype(str).to_numpy(object)
     found_on = set(cluster[chosen[finding_half(seen.cluster, config.seed)]])
     audited = context.audited
     fresh = audited[[name not in found_on for name in cluster[audited]]]
-    if len(fresh) == 0:
-        return fresh, {}
-    features = read_features(context, fresh, lambda done: told(done, len(fresh)), whole=False)
+    cells: dict[int, Masks] = {}
+    size = config.execution.shard_size
+    for start in range(0, len(fresh), size):
+        cells |= _cells(context, fresh[start : start + size], space, target, cue.group)
+        told(min(start + size, len(fresh)), len(fresh))
+    return fresh, cells
+
+
+def _same_space(space: Space | None, cue: Sought) -> Space:
+    if space is None or cue.group >= len(space.centres) or space.sizes[cue.group] != cue.found_on:
+        raise RunError("the cue is not found again; was the run made with another version?")
+    return space
+
+
+def _cells(
+    context: Context, positions: Positions, space: Space, target: int, group: int
+) -> dict[int, Masks]:
+    """Of some samples those that belong to a group, with the cells of their patch."""
+    features = read_features(context, positions, whole=False)
     of_class = np.flatnonzero(features.live & (features.predicted == target))
     members = of_class[nearest(space, features.attended[of_class])[group]]
-    return fresh, _cells(features, members)
-
-
-def _cells(features: Features, members: npt.NDArray[np.intp]) -> dict[int, Masks]:
     cells = strongest(torch.from_numpy(features.maps[members])).numpy()
-    return {int(features.positions[m]): own for m, own in zip(members, cells, strict=True)}
+    return {int(positions[m]): own for m, own in zip(members, cells, strict=True)}
 
 
 def on_picture(cells: Masks, view: View) -> Masks:
@@ -166,25 +192,34 @@ def _write_sample(
 def _manifest(
     context: Context, positions: Positions, rows: list[dict[str, str]], regions: list[str]
 ) -> pd.DataFrame:
-    """The manifest's own columns, and those that this module adds."""
+    """The manifest's own columns, and those that this module adds.
+
+    Of multi-label data the labels' columns stay what the classes are read from.
+    """
+    data = context.config.data
     own = context.dataset.rows.iloc[positions].reset_index(drop=True)
     samples = context.samples.iloc[positions].reset_index(drop=True)
     added = pd.DataFrame(rows, columns=[PATH, *(f"mask {i}" for i in range(len(regions)))])
-    for column, source in ((ID, "sample_id"), (LABEL, "label"), (CLUSTER, "cluster_id")):
+    for column, source in ((ID, "sample_id"), (CLUSTER, "cluster_id")):
         added[column] = samples[source].astype(str)
+    if data.label_columns:
+        own = own.drop(columns=data.columns.label)
+    else:
+        added[LABEL] = samples["label"].astype(str)
     return pd.concat([own.drop(columns=list(added.columns), errors="ignore"), added], axis=1)
 
 
-def config_with(context: Context, run: Run, target: str, name: str, output: Path) -> Audit:
-    """The run's audit on the new data set, with the new region forbidden for the cue's class."""
+def config_with(context: Context, run: Run, target: str, name: str, root: Path) -> Audit:
+    """The run's audit on the data set in ``root``; its region is forbidden for the cue's class."""
     tree: dict[str, Any] = context.config.model_dump(mode="json")
-    regions = [*context.config.regions.annotated, name]
+    regions, data = [*context.config.regions.annotated, name], context.config.data
+    label = data.columns.label if data.label_columns else LABEL
     tree["name"] = f"{tree['name']}-{re.sub('[^A-Za-z0-9._-]', '-', name)}"[:64]
     tree["data"] |= {
         "source": "manifest",
-        "root": str(output.resolve()),
+        "root": str(root.resolve()),
         "manifest": "manifest.csv",
-        "columns": {"sample_id": ID, "path": PATH, "label": LABEL, "cluster_id": CLUSTER},
+        "columns": {"sample_id": ID, "path": PATH, "label": label, "cluster_id": CLUSTER},
         "classes": context.dataset.classes,
         "train": None,
         "audit": {},
@@ -208,11 +243,11 @@ def _check_name(config: Audit, name: str) -> None:
         raise ConfigError(f"--name {name}: a region already; choose another name")
 
 
-def _cue_of(run: Run, cue: int) -> tuple[str, int]:
-    """Class and group of a cue."""
-    cues = read_table(run.table("cues"), CUES, ["cue", "target_class", "group"])
+def _cue_of(run: Run, cue: int) -> Sought:
+    cues = read_table(run.table("cues"), CUES, ["cue", "target_class", "group", "found_on"])
     found = cues[cues["cue"] == cue]
     if found.empty:
         there = ", ".join(map(str, sorted(cues["cue"]))) or "none"
         raise RunError(f"{run.folder}: no cue {cue}; there are: {there}")
-    return str(found["target_class"].iloc[0]), int(found["group"].iloc[0])
+    row = found.iloc[0]
+    return Sought(str(row["target_class"]), int(row["group"]), int(row["found_on"]))

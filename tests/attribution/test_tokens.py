@@ -56,6 +56,15 @@ def test_gradient_is_that_of_the_plain_layer(score: Score, bias: bool) -> None:
     torch.testing.assert_close(skipped, gradient(), rtol=1e-12, atol=1e-12)
 
 
+def test_arguments_by_name_are_taken_in_any_order() -> None:
+    weight, shift = weights()
+    tokens = torch.randn(2, 7, 4, generator=nets.seeded(3)).requires_grad_()
+    with TokensSkipped():
+        found = F.linear(bias=shift, weight=weight, input=tokens)
+        torch.testing.assert_close(found, F.linear(tokens, bias=shift, weight=weight))
+    torch.testing.assert_close(found, F.linear(tokens, weight, shift))
+
+
 def test_only_the_class_token_of_the_last_block_is_sent_back() -> None:
     model = transformer().requires_grad_(False)
     images = nets.pictures(1, (32, 32)).float()

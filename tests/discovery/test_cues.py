@@ -15,6 +15,7 @@ from audit.discovery.cues import CONFIRMED, NOT_CONFIRMED, TOO_FEW, Found, find_
 from audit.discovery.features import chosen_samples, read_features
 from audit.discovery.groups import finding_half
 from tests.discovery import tagged
+from tests.oracles import statistics as oracle
 
 
 @pytest.fixture(scope="module")
@@ -122,3 +123,20 @@ def test_the_model_is_left_as_it_was(config: Path) -> None:
     found_in(tagged.context_of(config, module))
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
     assert not any(p.requires_grad or p.grad is not None for p in module.parameters())
+
+
+def test_confirmation_is_corrected_by_holm_over_the_cues(config: Path) -> None:
+    cues = found_in(tagged.context_of(config, tagged.relies_on_the_object())).cues
+    assert len(cues) > 1
+    wanted = oracle.holm(cues["p"].tolist())
+    np.testing.assert_allclose(cues["p_adjusted"], wanted, rtol=1e-12)
+
+
+def test_few_resamples_do_not_keep_holm_from_confirming(config: Path) -> None:
+    context = tagged.context_of(
+        config,
+        tagged.relies_on_the_tag(),
+        statistics__resamples="99",
+        policy__alpha="0.001",
+    )
+    assert found_in(context).cues["status"].iloc[0] == CONFIRMED

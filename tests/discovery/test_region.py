@@ -14,11 +14,13 @@ from audit.discovery.cues import CONFIRMED
 from audit.discovery.region import on_picture
 from audit.errors import ConfigError, RunError
 from audit.geometry import View
+from audit.labels import per_label
 from audit.runs.files import read_json
 from audit.runs.folder import Run, start_or_resume
-from audit.tables import CUES, SAMPLES, read_table
+from audit.tables import CUES, SAMPLES, read_table, write_table
 from flows.direct import run_directly
 from tests.discovery import tagged
+from tests.multilabel import write_multilabel
 
 
 @pytest.fixture(scope="module")
@@ -117,3 +119,45 @@ def test_cells_cover_the_pixels_whose_centres_they_hold() -> None:
             column = np.floor((x + 0.5 - left) / ((right - left) / 7))
             seen = 0 <= row < 5 and 0 <= column < 7
             assert found[y, x] == (seen and cells[int(row), int(column)])
+
+
+def test_a_cue_that_is_not_found_again_is_refused(
+    finished: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steps, "check_finished", lambda run: None)  # of files that are altered
+    table = finished.table("cues")
+    whole = table.read_bytes()
+    cues = read_table(table, CUES)
+    try:
+        for change in ({"group": 9}, {"found_on": cues["found_on"] + 1}):
+            write_table(cues.assign(**change), CUES, table)
+            with pytest.raises(RunError, match="the cue is not found again"):
+                steps.name_cue(finished, 1, "tag", tmp_path / "tag")
+    finally:
+        table.write_bytes(whole)
+    assert not (tmp_path / "tag").exists()
+
+
+def test_a_cue_of_one_label_of_many_makes_an_audit_of_that_label(tmp_path: Path) -> None:
+    settings = {
+        "data.target": "tagged",
+        "explain.layer": "features",
+        "checks.enabled": "false",
+        "regions.source.values": "{object: 1}",
+        "regions.roles": "{forbidden: [object]}",
+    }
+    (config,) = per_label(load_config(write_multilabel(tmp_path / "data"), settings))
+    run = start_or_resume(config, tmp_path / "run")
+    run_directly(run)
+    cues = read_table(run.table("cues"), CUES)
+    number = int(cues.loc[cues["target_class"] == "tagged", "cue"].iloc[0])
+    shown = steps.name_cue(run, number, "band", tmp_path / "band")
+    (again,) = per_label(load_config(tmp_path / "band" / "audit.yaml"))
+    assert again.required_regions("tagged") == ["object", "band"]
+    dataset = open_dataset(again)
+    assert dataset.classes == ["not tagged", "tagged"]
+    before = open_dataset(config).samples.set_index("sample_id")["label"].astype(str)
+    after = dataset.samples.set_index("sample_id")["label"].astype(str)
+    assert after.to_dict() == before[after.index].to_dict()
+    with_band = [bool(dataset.load(i).masks[1].any()) for i in range(len(dataset.samples))]
+    assert sum(with_band) == shown > 0

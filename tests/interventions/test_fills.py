@@ -11,6 +11,7 @@ from audit.config import FillName
 from audit.errors import ConfigError
 from audit.interventions import FILLS, check_fills, fill
 from audit.interventions.fills import fill_versions, registry
+from audit.interventions.fills.smooth import blurred
 
 
 def _images() -> torch.Tensor:
@@ -141,3 +142,19 @@ def test_blur_equals_the_weighted_mean_of_every_pixel() -> None:
     torch.testing.assert_close(
         fill("blur", images, everywhere, [0]), expected, rtol=1e-6, atol=1e-6
     )
+
+
+def test_a_blur_first_made_for_inference_can_be_gone_back_through() -> None:
+    images = torch.rand(1, 3, 17, 23, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        before = blurred(images)
+    images.requires_grad_()
+    after = blurred(images)
+    (gradient,) = torch.autograd.grad(after.sum(), images)
+    assert torch.equal(before, after)
+    assert gradient.sum() == pytest.approx(3 * 17 * 23, rel=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_blur_has_the_precision_of_its_pictures(dtype: torch.dtype) -> None:
+    assert blurred(torch.ones(1, 3, 17, 23, dtype=dtype)).dtype == dtype

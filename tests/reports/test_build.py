@@ -7,12 +7,13 @@ import re
 import shutil
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pandas as pd
 import pytest
 
 from audit import tables
+from audit.config import FillName
 from audit.errors import ConfigError, RunError
 from reports.build import build_report
 from reports.pictures import embed
@@ -118,6 +119,12 @@ def test_neurons_and_unnamed_cues_are_told_in_words(failed: Path) -> None:
     assert "Unnamed cue 1 for doctor · not confirmed" in text
     assert "The patch is 80 % background, 15 % clothing, 5.0 % in no annotated region" in text
     assert "Wrong answers: 70 % with this cue, 40 % with the class's others" in text
+
+
+def test_every_fill_has_plain_words(failed: Path) -> None:
+    told = Page(failed).data()["gallery"]["fills"]
+    assert set(told) == {*get_args(FillName), "donor"}
+    assert all(told[name] != name for name in told if name != "noise")
 
 
 def test_a_run_without_discovery_has_no_such_sections(run: Path) -> None:

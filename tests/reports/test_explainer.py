@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from audit import tables
+from reports import words
 from reports.build import build_report
 from tests.reports.factory import HOSTILE, make_run
 from tests.reports.test_build import Page
@@ -73,6 +74,14 @@ def test_names_are_text(run: Path) -> None:
     page = build_report(run).read_text(encoding="utf-8")
     assert "<img src=x" not in page
     assert HOSTILE[0] in Page(run / "report.html").text
+
+
+@pytest.mark.parametrize(("passed", "warned"), [(True, 0), (False, 2), (None, 2)])
+def test_cues_and_neurons_say_that_maps_are_not_to_be_trusted(
+    run: Path, passed: bool | None, warned: int
+) -> None:
+    write_scorecard(run, passed)
+    assert section_text(run).count(words.UNTRUSTED) == warned
 
 
 def test_a_run_without_a_scorecard_has_no_such_section(run: Path) -> None:

@@ -19,19 +19,23 @@ def blurred(images: Tensor) -> Tensor:
     """
     height, width = images.shape[-2:]
     sigma = BLUR_PART_OF_SIDE * min(height, width)
-    (up, down), (out, into) = _gaussian(height, sigma), _gaussian(width, sigma)
-    small = down.to(images) @ (images @ into.to(images).T)
-    return (up.to(images) @ small) @ out.to(images).T
+    up, down = _gaussian(height, sigma, images.dtype, images.device)
+    out, into = _gaussian(width, sigma, images.dtype, images.device)
+    return (up @ (down @ (images @ into.T))) @ out.T
 
 
 @lru_cache(maxsize=16)
-def _gaussian(pixels: int, sigma: float) -> tuple[Tensor, Tensor]:
+@torch.inference_mode(False)  # what is kept must do for a caller who goes back through it too
+def _gaussian(
+    pixels: int, sigma: float, dtype: torch.dtype, device: torch.device
+) -> tuple[Tensor, Tensor]:
     """Factors ``[pixels, r]``, ``[r, pixels]`` of the weights of each pixel's neighbours.
 
-    The rows of their product sum to 1.
+    The rows of their product sum to 1. They are computed in float64.
     """
     at = torch.arange(pixels, dtype=torch.float64)
     weights = torch.exp(-((at[:, None] - at) ** 2) / (2 * sigma**2))
     left, values, right = torch.linalg.svd(weights / weights.sum(1, keepdim=True))
     rank = int((values > NEGLIGIBLE).sum())
-    return left[:, :rank] * values[:rank], right[:rank]
+    factors = left[:, :rank] * values[:rank], right[:rank]
+    return factors[0].to(device, dtype), factors[1].to(device, dtype)

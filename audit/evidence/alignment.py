@@ -228,7 +228,8 @@ def _rows(
 ) -> Iterator[Row]:
     config = inputs.config
     intervals, p = [Interval()] * len(regions), np.full(len(regions), np.nan)
-    usable, sizes = 0, np.zeros(0)
+    usable = 0
+    sizes: Codes = np.zeros(0, dtype=np.intp)
     if used.any():
         units, sizes = units_of(inputs, grids, regions, used)
         usable = int(sizes.sum())

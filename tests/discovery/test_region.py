@@ -10,8 +10,9 @@ import pytest
 from audit import steps
 from audit.config_file import load_config
 from audit.data.dataset import open_dataset
-from audit.discovery.cues import CONFIRMED
-from audit.discovery.region import on_picture
+from audit.discovery.cues import CONFIRMED, find_cues
+from audit.discovery.features import chosen_samples, read_features
+from audit.discovery.region import Sought, members_of, on_picture
 from audit.errors import ConfigError, RunError
 from audit.geometry import View
 from audit.labels import per_label
@@ -161,3 +162,25 @@ def test_a_cue_of_one_label_of_many_makes_an_audit_of_that_label(tmp_path: Path)
     assert after.to_dict() == before[after.index].to_dict()
     with_band = [bool(dataset.load(i).masks[1].any()) for i in range(len(dataset.samples))]
     assert sum(with_band) == shown > 0
+
+
+def test_who_belongs_to_a_cue_does_not_depend_on_how_many_are_read_at_once(tmp_path: Path) -> None:
+    config = tagged.write_tagged(tmp_path)
+    found = []
+    for size in ("7", "256"):
+        context = tagged.context_of(
+            config, tagged.relies_on_the_tag(), execution__shard_size=size, discovery__samples="80"
+        )
+        cues = find_cues(context, read_features(context, chosen_samples(context))).cues
+        cue = Sought(*cues.loc[0, ["target_class", "group", "found_on"]])
+        told: list[tuple[int, int]] = []
+        fresh, cells = members_of(
+            context, cue, lambda done, total, to=told: to.append((done, total))
+        )
+        assert told[-1] == (len(fresh), len(fresh))
+        found.append((fresh, cells))
+    (fresh, cells), (again, others) = found
+    np.testing.assert_array_equal(fresh, again)
+    assert set(cells) == set(others)
+    assert len(cells) > 30
+    assert all(np.array_equal(cells[position], others[position]) for position in cells)

@@ -453,7 +453,8 @@ class Checks(Section):
 
     enabled: bool = Field(True, description="check the explainer")
     samples: int = Field(96, ge=1, description="audited pictures, evenly spaced, to check it on")
-    draws: int = Field(5, ge=5, description="random models at the end of the cascade")
+    few: int = Field(24, ge=1, description="of these, for what informs alone and is costly")
+    draws: int = Field(10, ge=5, description="random models at the end of the cascade")
     stages: int = Field(5, ge=2, description="stages of the cascade, from the head down")
     max_correlation: Fraction = Field(
         0.3, description="maps of the model and of random ones must be ruled out to agree more"

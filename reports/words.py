@@ -79,7 +79,7 @@ TERMS |= {
     "class. That decides nothing.",
     "attention-silent": "The attention screen found nothing. That clears nothing: it is blind to a "
     "region that hardly moves.",
-    "attention-untrusted": "The heat maps failed their checks on this model.",
+    "attention-untrusted": "The heat maps did not pass their checks on this model.",
     "attention-unmeasurable": "Too few maps, or the region is too small on their grid.",
 }
 

@@ -6,6 +6,7 @@ import math
 from dataclasses import replace
 
 import numpy as np
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from torch import Tensor, nn
 
@@ -22,31 +23,30 @@ from audit.evidence.intervals import (
     Codes,
     Floats,
     Interval,
-    cluster_means,
     cluster_sums,
     distinct,
+    interval_of,
 )
 from audit.evidence.signflip import generator
 
 CHECK = "randomisation"
+EARLY_DRAWS = 5  # in which the earlier stages are looked at, for they inform alone
 BLIND = 0.9  # agreement of a random model's maps of different pictures: it does not see them
 
 
 def passes(config: Checks) -> int:
-    """How often the samples are explained, at most."""
-    return config.stages * config.draws
+    """How often samples are explained, at most."""
+    return config.draws + EARLY_DRAWS * (config.stages - 1)
 
 
 def randomisation(subject: Subject) -> list[Row]:
-    """Agreement of the model's maps with those of ever more random models, and their alignment."""
+    """Agreement of the model's maps with those of ever more random models, and their alignment.
+
+    The stages before the end see few of the samples.
+    """
     config, module = subject.config.checks, subject.classifier.module
-    asked = subject.classes[:, None]
-
-    def maps_of(model: nn.Module) -> Tensor:
-        return subject.explain(model, subject.pictures, asked)[:, 0]
-
-    few, one = subject.pictures[:1], asked[:1]
-    stages = stages_of(module, lambda model: subject.explain(model, few, one), config.stages)
+    few, one = subject.few(config.few), subject.few(1)
+    stages = stages_of(module, lambda model: _maps(one, model), config.stages)
     if not stages:
         raise ModelError("the model has no weights that could be made random")
     agreed: dict[str, list[Floats]] = {stage.name: [] for stage in stages}
@@ -54,14 +54,25 @@ def randomisation(subject: Subject) -> list[Row]:
     for draw in range(config.draws):
         seed = int(generator(subject.config.seed, CHECK, str(draw)).integers(2**62))
         for stage, altered in cascade(module, stages, seed):
-            maps = maps_of(altered)
-            agreed[stage.name].append(np.abs(rank_correlation(subject.maps, maps)))
-            if stage.name == ALL_WEIGHTS:
+            end = stage.name == ALL_WEIGHTS
+            if not end and draw >= EARLY_DRAWS:
+                continue
+            looked_at = subject if end else few
+            maps = _maps(looked_at, altered)
+            agreed[stage.name].append(np.abs(rank_correlation(looked_at.maps, maps)))
+            if end:
                 random_maps.append(maps)
             subject.tick()
-    rows = [_agreement_row(subject, stage, np.stack(agreed[stage.name])) for stage in stages]
-    rows[-1] = _unless_blind(rows[-1], random_maps)
-    return [*rows, *_alignment_rows(subject, random_maps)]
+    *earlier, last = ((stage, np.stack(agreed[stage.name])) for stage in stages)
+    return [
+        *(_agreement_row(few, *found) for found in earlier),
+        _unless_blind(_agreement_row(subject, *last), random_maps),
+        *_alignment_rows(subject, random_maps),
+    ]
+
+
+def _maps(subject: Subject, module: nn.Module) -> Tensor:
+    return subject.explain(module, subject.pictures, subject.classes[:, None])[:, 0]
 
 
 def _unless_blind(end: Row, random_maps: list[Tensor]) -> Row:
@@ -123,11 +134,17 @@ def _means_of_draws(drawn: Floats, clusters: Codes) -> Floats:
 
 
 def _over_draws(subject: Subject, means: Floats) -> Interval:
-    draws: Codes = np.arange(means.size)
-    confidence = subject.config.statistics.confidence
-    rng = generator(subject.config.seed, CHECK, "draws")
-    (interval,) = cluster_means(means[None], draws, confidence, RESAMPLES, rng)
-    return interval
+    """The t interval: draws are too few for a bootstrap."""
+    mean = float(means.mean())
+    if means.size < 2:
+        return Interval(mean)
+    error = float(means.std(ddof=1)) / math.sqrt(means.size)
+
+    def bounds(alpha: float) -> tuple[float, float]:
+        reach = error * float(stats.t.ppf(1 - alpha / 2, means.size - 1))
+        return mean - reach, mean + reach
+
+    return interval_of(mean, subject.config.statistics.confidence, bounds)
 
 
 def _wider(one: Interval, other: Interval) -> Interval:

@@ -23,13 +23,11 @@ from audit.evidence.signflip import generator
 from audit.interventions.fills import fill
 from audit.interventions.trials import seeds_of
 
-RANDOM_ORDERS = 3  # that deletion and insertion are compared with
-
 
 def curves(subject: Subject) -> list[Row]:
     """Deletion and insertion of cells in the map's order, against random order."""
     cells = subject.grid[0] * subject.grid[1]
-    seeds = [seeds_of(subject.ids, f"order {i}", subject.config.seed) for i in range(RANDOM_ORDERS)]
+    seeds = seeds_of(subject.ids, "order", subject.config.seed)
     noise = seeds_of(subject.ids, "blur", subject.config.seed)
     parts = []
     with undisturbed(subject.classifier.module), torch.no_grad():
@@ -37,8 +35,7 @@ def curves(subject: Subject) -> list[Row]:
             pictures = subject.pictures[own].float() / 255
             everywhere = torch.ones_like(pictures[:, 0], dtype=torch.bool)
             first = descending(subject.maps[own])
-            orders = [first, first.flip(1)]
-            orders += [shuffled(len(pictures), cells, some[own]) for some in seeds]
+            orders = [first, first.flip(1), shuffled(len(pictures), cells, seeds[own])]
             target = subject.classes[own, None]
 
             def probability(altered: Tensor, target: Tensor = target) -> Tensor:
@@ -46,17 +43,16 @@ def curves(subject: Subject) -> list[Row]:
 
             removed = fill("blur", pictures, everywhere, noise[own])
             parts.append(deletion_areas(probability, pictures, removed, orders, subject.grid))
-    areas = torch.cat(parts, 1).cpu().double().numpy()
-    chance = areas[2:].mean(axis=0)
+    falling, rising, chance = torch.cat(parts, 1).cpu().double().numpy()
     places = subject.maps.flatten(1)
     ranked = (places.amax(1) > places.amin(1)).cpu().numpy()
     unit = "in probability of the true class; 0 is no better than chance."
     deletion = "How much faster the answer goes when cells are blurred in the map's order than in "
     insertion = "How much faster the answer comes when cells are shown in the map's order than in "
     return [
-        _row(subject, chance - areas[0], ranked, "curves", "deletion",
+        _row(subject, chance - falling, ranked, "curves", "deletion",
              f"{deletion}random order, {unit}", 0.0),
-        _row(subject, areas[1] - chance, ranked, "curves", "insertion",
+        _row(subject, rising - chance, ranked, "curves", "insertion",
              f"{insertion}random order, {unit}", 0.0),
     ]  # fmt: skip
 

@@ -30,13 +30,17 @@ CHECKS: dict[str, Callable[[Subject], list[Row]]] = {
     "robustness": informing.robustness,
 }
 
+#: Those that inform alone and are costly: they look at few of the samples.
+COSTLY = frozenset({"curves", "agreement", "robustness"})
+
 
 def examine_explainer(
     context: Context, progress: Progress = lambda stage, done, total: None
 ) -> pd.DataFrame:
     """The ``scorecard`` table of an audit; empty where the checks are switched off.
 
-    Every check looks at the same evenly spaced samples and explains their true class. One that is
+    The checks look at the same evenly spaced samples (costly ones that inform alone at few of
+    them) and explain their true class. One that is
     not defined for the model or the data has a row with n = 0 whose meaning says why.
 
     Parameters
@@ -50,8 +54,12 @@ def examine_explainer(
     positions = chosen(context, config.samples)
     if not config.enabled or len(positions) == 0:
         return empty(SCORECARD)
-    batches = -(-len(positions) // context.config.execution.batch_size)
-    total = gate.passes(config) + batches * len(CHECKS)  # loading, and all checks but the gate
+    batches, of_few = (
+        -(-count // context.config.execution.batch_size)
+        for count in (len(positions), min(config.few, len(positions)))
+    )
+    cheap = len(CHECKS) - len(COSTLY)  # the gate among them, which counts itself; but loading too
+    total = gate.passes(config) + batches * cheap + of_few * len(COSTLY)
     done = 0
 
     def tick() -> None:
@@ -75,7 +83,8 @@ def examine_explainer(
 
 def _checked(name: str, subject: Subject) -> list[Row]:
     try:
-        return CHECKS[name](subject)
+        few = subject.config.checks.few
+        return CHECKS[name](subject.few(few) if name in COSTLY else subject)
     except (ModelError, ValueError) as error:
         return [_undefined(name, error)]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -82,6 +82,20 @@ class Subject:
         found: Mask = enough.cpu().numpy()
         return found
 
+    def few(self, count: int) -> Subject:
+        """Evenly spaced ones of the samples, in their order; all of them if they are no more."""
+        if len(self.ids) <= count:
+            return self
+        kept = _spaced(len(self.ids), count)
+        at = torch.from_numpy(kept).to(self.pictures.device)
+        tensors = ("pictures", "classes", "core", "regions", "logits", "maps")
+        return replace(
+            self,
+            ids=[self.ids[i] for i in kept],
+            clusters=self.clusters[kept],
+            **{name: getattr(self, name)[at] for name in tensors},
+        )
+
     def slices(self) -> Iterator[slice]:
         """The samples in batches; a piece of the work is done after each."""
         size = self.config.execution.batch_size
@@ -111,10 +125,11 @@ def chosen(context: Context, count: int) -> npt.NDArray[np.int64]:
     audited = context.audited
     ids = context.samples["sample_id"].to_numpy(object)[audited]
     by_name = audited[np.argsort(ids.astype(str), kind="stable")]
-    if len(by_name) <= count:
-        return by_name
-    spaced = np.linspace(0, len(by_name) - 1, count).round().astype(np.int64)
-    return by_name[spaced]
+    return by_name if len(by_name) <= count else by_name[_spaced(len(by_name), count)]
+
+
+def _spaced(total: int, count: int) -> npt.NDArray[np.int64]:
+    return np.linspace(0, total - 1, count).round().astype(np.int64)
 
 
 def subject_of(context: Context, positions: npt.NDArray[np.int64], tick: Tick) -> Subject:

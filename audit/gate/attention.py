@@ -15,7 +15,7 @@ def attention_on(
 ) -> Attention:
     """Whether attention on a region was found out of the ordinary.
 
-    - untrusted: the explainer failed its checks on this model.
+    - untrusted: the explainer failed its checks on this model, or they were undecided.
     - unmeasurable: no alignment could be tested: maps are dead, or the region is too small, in
       most pictures that have it, or there are fewer clusters than the minimum.
     - nominated: a q of alignment or disparity is below ``policy.screen_q``.

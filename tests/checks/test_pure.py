@@ -160,13 +160,13 @@ def test_shuffled_orders_are_of_the_seed_alone() -> None:
 
 
 def test_agreement_with_occlusion_of_a_linear_model_is_perfect() -> None:
-    images = torch.rand(2, 3, 28, 28, generator=torch.Generator().manual_seed(0))
-    weights = rng_maps(3, 28, 28).float()
+    images = torch.rand(2, 3, 20, 20, generator=torch.Generator().manual_seed(0))
+    weights = rng_maps(3, 20, 20).float()
 
     def scores_of(batch: Tensor) -> Tensor:
         return (batch.sum(1) * weights).sum((1, 2))[:, None]
 
-    hidden = occlusion(scores_of, images, positions=7)[:, 0]
+    hidden = occlusion(scores_of, images, positions=5)[:, 0]
     np.testing.assert_allclose(agreement(scores_of, images, hidden), 1)
     np.testing.assert_allclose(agreement(scores_of, images, -hidden), -1)
     finer = hidden.repeat_interleave(2, 1).repeat_interleave(2, 2)  # pooled back

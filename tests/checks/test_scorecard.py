@@ -12,7 +12,7 @@ import torch
 
 from audit import steps
 from audit.checks import explainer_trusted
-from audit.checks.scorecard import CHECKS, examine_explainer
+from audit.checks.scorecard import CHECKS, COSTLY, examine_explainer
 from audit.checks.subject import chosen
 from audit.config import Audit
 from audit.context import Context
@@ -44,6 +44,11 @@ def test_the_gate_counts_every_sample(card: pd.DataFrame) -> None:
     assert 0 <= end["low"] < end["effect"] < end["upper_limit"] < end["high"] <= 1
     assert end["passed"] == (end["upper_limit"] < end["threshold"])
     assert explainer_trusted(card) is bool(card.loc[card["gates"], "passed"].all())
+
+
+def test_what_is_costly_and_informs_alone_sees_few(card: pd.DataFrame) -> None:
+    assert card.loc[card["check"].isin(COSTLY), "n"].max() == 24
+    assert end_of_cascade(card)["n"] > 24
 
 
 def test_every_check_has_rows_with_numbers_in_their_intervals(card: pd.DataFrame) -> None:
@@ -158,6 +163,9 @@ def test_progress_goes_up_to_the_end(context: Context) -> None:
     assert [done for done, _ in told] == sorted(done for done, _ in told)
     assert told[0][0] == 0 and told[-1][0] == told[-1][1] == told[0][1]
     assert len(told) > 30
+    steps = [done for done, _ in told[:-1]]
+    assert steps == list(range(len(steps)))  # no piece of the work is counted beyond the total
+    assert steps[-1] <= told[-1][1]
 
 
 def test_the_stage_writes_the_table_once(planned: Run, card: pd.DataFrame) -> None:

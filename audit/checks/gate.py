@@ -228,6 +228,6 @@ def _alignment_row(subject: Subject, mass: Floats, region: int, name: str) -> Ro
         threshold=subject.config.checks.max_alignment,
         gates=True,
         meaning="Share of random models' maps on the region, less what they put on the regions of "
-        "other pictures (in parts of 1; of the class, if it has enough); above 0 a map finds the region without a "
-        "model.",
+        "other pictures (in parts of 1; of the class, if it has enough); above 0 a map finds the "
+        "region without a model.",
     )

@@ -31,7 +31,7 @@ from audit.evidence.signflip import generator
 
 CHECK = "randomisation"
 EARLY_DRAWS = 5  # in which the earlier stages are looked at, for they inform alone
-BLIND = 0.9  # agreement of a random model's maps of different pictures: it does not see them
+BLIND = 0.9  # mean agreement of random models' maps of different pictures: they do not see them
 
 
 def passes(config: Checks) -> int:
@@ -76,9 +76,9 @@ def _maps(subject: Subject, module: nn.Module) -> Tensor:
 
 
 def _unless_blind(end: Row, random_maps: list[Tensor]) -> Row:
-    """Undecided where a random model's maps are the same for any picture, and so unlike any map."""
+    """Undecided where random models have the same map for any picture: no wonder it is unlike."""
     alike = [_mean(rank_correlation(maps, maps.roll(len(maps) // 2, 0))) for maps in random_maps]
-    if end.passed is None or max(alike, default=0.0) <= BLIND:
+    if end.passed is None or np.mean(alike) <= BLIND:
         return end
     why = "Undecided: random models of this kind have the same map for every picture. "
     return replace(end, passed=None, meaning=why + end.meaning)
@@ -228,6 +228,6 @@ def _alignment_row(subject: Subject, mass: Floats, region: int, name: str) -> Ro
         threshold=subject.config.checks.max_alignment,
         gates=True,
         meaning="Share of random models' maps on the region, less what they put on the regions of "
-        "other pictures of the class (in parts of 1); above 0 a map finds the region without a "
-        "model.",
+        "other pictures (in parts of 1; of the class, if it has enough); above 0 a map finds the "
+        "region without a model.",
     )

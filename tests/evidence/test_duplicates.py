@@ -145,8 +145,8 @@ def test_a_list_is_capped_and_the_total_is_told(monkeypatch: pytest.MonkeyPatch)
     assert totals["pairs"].to_dict() == {"leak": 600, "clusters": 30 * 29 // 2 + 20 * 19 // 2}
     assert totals["pictures"].to_dict() == {"leak": 30, "clusters": 50}
     leak, clusters = duplicate_warnings(found)
-    assert "30 audited picture(s)" in leak and "600 pairs" in leak
-    assert "50 picture(s)" in clusters
+    assert "training picture: 30 (pairs: 600)" in leak
+    assert "of their part: 50" in clusters
 
 
 def test_quarantined_samples_and_no_samples_have_no_duplicates() -> None:

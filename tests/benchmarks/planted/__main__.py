@@ -21,7 +21,8 @@ RESULTS = Path(tempfile.gettempdir()) / "cuecheck-planted"
 PUBLISHED = Path(__file__).with_name("RESULTS.md")
 HEADING = """# The planted-bias study
 
-Made by `python -m tests.benchmarks.planted` ({models} models, {minutes:.0f} minutes on two cores).
+Made by `python -m tests.benchmarks.planted`: {done} of {all} jobs, {models} models, {minutes:.0f}
+minutes of two cores (shared with other work or not). A killed study goes on where it stopped.
 
 Rings and crosses are to be told apart, on pictures of 40 x 40 pixels with plain and textured
 backgrounds. A cue goes with the cross: P(cue | cross) = p, P(cue | ring) = 1 - p in the training
@@ -69,7 +70,12 @@ def main() -> int:
     text = markdown(study)
     print(text)
     if not chosen.quick:
-        heading = HEADING.format(minutes=study.seconds / 120, models=len(study.models))
+        heading = HEADING.format(
+            done=len(study.models) + len(study.power),
+            all=len(jobs(settings)),
+            models=len(study.models),
+            minutes=study.seconds / 120,
+        )
         with replacing(PUBLISHED) as temporary:
             temporary.write_text(heading + text)
     return 0

@@ -53,7 +53,7 @@ def test_the_leak_is_a_warning_in_summary_and_report(folder: Path) -> None:
     listed = set(zip(leaks["sample_id"], leaks["other_id"], leaks["distance"], strict=True))
     assert ("test-disc-dark-0", "train-disc-dark-0", 0) in listed
     summary = (folder / "summary.md").read_text(encoding="utf-8")
-    assert "**Warning:** " in summary and "in the training data" in summary
+    assert "**Warning:** " in summary and "look like a training picture" in summary
     page = (folder / "report.html").read_text(encoding="utf-8")
     assert "look like a training picture" in page
     assert "What gives the class away in the data" in page

@@ -400,8 +400,12 @@ class Policy(Section):
     alpha: float = Field(0.05, gt=0, lt=1, description="level of the Holm-adjusted tests")
     fail_effect: Fraction = Field(0.05, description="excess flip rate that counts as reliance")
     pass_effect: Fraction = Field(0.10, description="excess flip rate that must be ruled out")
-    sufficiency_fail: Fraction = Field(0.10, description="sufficiency excess that is reliance")
-    sufficiency_pass: Fraction = Field(0.20, description="sufficiency excess to be ruled out")
+    sufficiency_fail: Fraction = Field(
+        0.10, description="answers kept beyond chance by the rest alone (0 to 1) that are reliance"
+    )
+    sufficiency_pass: Fraction = Field(
+        0.20, description="answers kept beyond chance that must be ruled out"
+    )
     association_fail: Fraction = Field(
         0.10, description="Cramer's V of label and attribute that counts as data bias"
     )

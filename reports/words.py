@@ -32,7 +32,7 @@ TERMS = {
     "excess": "How many more predictions change when the region is hidden than when an area of "
     "the same size elsewhere is hidden. 0 % means: no more than by chance.",
     "sufficiency": "How often the model keeps its answer when what the core says in it comes from "
-    "another picture, above chance: 0 % if the core alone decides, the most if the rest does.",
+    "another picture, beyond chance: 0 % if the core alone decides, 100 % if the rest alone does.",
     "interval": "If the audit were repeated on fresh samples, about 95 of 100 such intervals would "
     "hold the true value.",
     "clusters": "Samples that belong together (one patient, one scene) count as one independent "

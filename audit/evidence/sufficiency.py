@@ -21,9 +21,10 @@ MEASURE = "sufficiency_excess"
 def sufficiency(inputs: Inputs) -> list[Row]:
     """Keep rate of the answers under exchanged cores, over chance, per region, subgroup and fill.
 
-    The effect is the rate of :func:`~audit.evidence.exchange.exchange` minus 1/K: zero for a model
-    that reads the core alone, 1 - 1/K for one that reads the rest alone, in between for one that
-    reads both. All K classes must have been predicted, each in two clusters at least; else the
+    The effect is the rate r of :func:`~audit.evidence.exchange.exchange` corrected for chance as
+    Cohen's kappa is, ``(r - 1/K) / (1 - 1/K)``: 0 for a model that reads the core alone, 1 for one
+    that reads the rest alone, of any number of classes, in between for one that reads both. All K
+    classes must have been predicted, each in two clusters at least; else the
     effect is NaN and the clusters are 0. The clusters are those of the class with the fewest, the
     one that limits the mean. p is the cluster sign-flip p of the excess, of all samples (subgroups
     are for reading).
@@ -59,7 +60,7 @@ def _row(inputs: Inputs, region: str, act: str, cell: Cell, arm: pd.DataFrame) -
     interval, p = Interval(), np.nan
     if found is not None:
         rate = keep_rate(found, clusters, config.statistics.confidence)
-        interval = Interval(*(value - 1 / k for value in vars(rate).values()))
+        interval = Interval(*((value - 1 / k) / (1 - 1 / k) for value in vars(rate).values()))
         if cell.whole:
             p = sign_flip_p(found.parts(less=1 / k), clusters, inputs.resamples, rng)
     return Row(

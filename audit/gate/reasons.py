@@ -117,10 +117,10 @@ removing an equal area elsewhere (95 % limits 17 % to 29 %).
         size, more = percent(abs(effect)), "fewer" if effect < 0 else "more"
         limits = f"({100 * self.confidence:.4g} % limits {percent(act.low)} to {percent(act.high)})"
         if self.test == "sufficiency":
-            less = "less" if effect < 0 else "more"
+            beyond = "below" if effect < 0 else "beyond"
             return (
-                f"with what the core says ({fill}) taken from other pictures, answers are kept "
-                f"{size} {less} often than by chance {limits}"
+                f"with what the core says ({fill}) taken from other pictures, {size} of the "
+                f"answers are kept {beyond} chance {limits}"
             )
         if kind == SWAP:
             return (

@@ -17,8 +17,9 @@ from audit.tables import OK, attribute_column, attributes_of
 POWER = 0.80
 
 # Variance of one sample's part in an effect, at most. Excess flips: two answers that change as
-# often as not, independent of each other; what they share makes it less. Sufficiency: one rate.
-_EXCESS_VARIANCE, _RATE_VARIANCE = 0.5, 0.25
+# often as not, independent of each other; what they share makes it less. Sufficiency: one rate,
+# stretched to twice its length where two classes are corrected for chance.
+_EXCESS_VARIANCE, _SUFFICIENCY_VARIANCE = 0.5, 1.0
 
 Floats = npt.NDArray[np.float64]
 
@@ -43,7 +44,7 @@ def clusters_per_cell(config: Audit) -> int | None:
     reach = float(norm.ppf(config.statistics.confidence) + norm.ppf(POWER))
     needed = (
         (_EXCESS_VARIANCE, policy.pass_effect - policy.fail_effect),
-        (_RATE_VARIANCE, policy.sufficiency_pass - policy.sufficiency_fail),
+        (_SUFFICIENCY_VARIANCE, policy.sufficiency_pass - policy.sufficiency_fail),
     )
     sizes = [math.ceil(variance * (reach / room) ** 2) for variance, room in needed]
     return max(*sizes, policy.min_clusters)

@@ -12,7 +12,7 @@ from reports.run import Run
 
 TESTS = {
     "excess_flips": ("region hidden or swapped", "changed answers, excess"),
-    "sufficiency_excess": ("region seen alone", "answers kept, excess"),
+    "sufficiency_excess": ("region seen alone", "answers kept, beyond chance"),
 }  # fmt: skip
 
 

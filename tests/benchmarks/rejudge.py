@@ -60,6 +60,7 @@ def tables(n: int, classes: list[str], subgroups: int) -> tuple[pd.DataFrame, ..
     label = rng.integers(0, len(names), n)
     prediction = np.where(rng.random(n) < 0.9, label, rng.integers(0, len(names), n))
     margin = rng.normal(2, 1, n)
+    true_margin = np.where(prediction == label, margin, -margin)
     samples = pd.DataFrame(
         {
             "sample_id": ids,
@@ -67,8 +68,11 @@ def tables(n: int, classes: list[str], subgroups: int) -> tuple[pd.DataFrame, ..
             "label": names[label],
             "cluster_id": ids,
             "status": "ok",
+            "stands_for": 1.0,
             "prediction": names[prediction],
+            "score": 1 / (1 + np.exp(-margin)),
             "margin": margin,
+            "true_margin": true_margin,
             "attribute:group": np.array([f"g{i}" for i in range(subgroups)], dtype=object)[
                 rng.integers(0, subgroups, n)
             ],
@@ -98,6 +102,7 @@ def tables(n: int, classes: list[str], subgroups: int) -> tuple[pd.DataFrame, ..
         for test, fill in (("removal", "blur"), ("removal", "local-mean"), ("swap", "donor")):
             for arm, rate in (("act", 0.2 if region == "hair" else 0.05), ("placebo", 0.05)):
                 flipped = rng.random(n) < rate
+                moved = rng.normal(0, 0.2, n) - flipped
                 parts.append(
                     pd.DataFrame(
                         {
@@ -107,7 +112,8 @@ def tables(n: int, classes: list[str], subgroups: int) -> tuple[pd.DataFrame, ..
                             "arm": arm,
                             "fill": fill,
                             "donor_id": rng.permutation(ids) if test == "swap" else None,
-                            "margin_after": margin - flipped + rng.normal(0, 0.2, n),
+                            "margin_after": margin + moved,
+                            "true_margin_after": true_margin + moved,
                             "prediction_before": names[prediction],
                             "prediction_after": names[(prediction + flipped) % len(names)],
                             "logits_before": None,

@@ -29,14 +29,14 @@ def logits(trials: pd.DataFrame, name: str) -> np.ndarray:
     return np.stack(first[name].to_list())
 
 
-def test_the_excess_is_the_keep_rate_under_exchange_minus_chance() -> None:
+def test_the_excess_is_the_keep_rate_under_exchange_corrected_for_chance() -> None:
     samples = planted.samples(60, cluster_size=3)
     trials = planted.sufficiency(samples, "rest", rest=0.7)
     clusters = samples.sort_values("sample_id")["cluster_id"].tolist()
     before, after = (logits(trials, name) for name in ("logits_before", "logits_after"))
     rate = oracle.exchanged(before.tolist(), after.tolist(), clusters)
     cell = row(found(samples, trials), region="rest", act="keep:blur")
-    assert cell["effect"] == pytest.approx(rate - 1 / 2)
+    assert cell["effect"] == pytest.approx((rate - 1 / 2) / (1 - 1 / 2))
     assert (cell["target_class"], cell["n"], cell["measure"]) == (ALL, 60, "sufficiency_excess")
     assert cell["clusters"] == min(
         samples.loc[samples["prediction"] == c, "cluster_id"].nunique() for c in planted.CLASSES
@@ -61,8 +61,8 @@ def test_the_core_alone_is_chance_and_the_rest_alone_the_largest_excess(
     )
     assert core["effect"] == pytest.approx(0, abs=0.01)
     assert core["upper_limit"] < 0.10
-    assert rest["effect"] == pytest.approx(1 - 1 / len(classes))
-    assert rest["high"] == pytest.approx(1 - 1 / len(classes))
+    assert rest["effect"] == pytest.approx(1)
+    assert rest["high"] == pytest.approx(1)
     assert rest["p"] == 1 / 1000
 
 

@@ -206,7 +206,7 @@ def test_the_numbers_are_those_of_the_deciding_act(
         (
             [act(name, target_class=ALL) for name in KEEP],
             "Predictions rest on hair: with what the core says (blur) taken from other pictures, "
-            "answers are kept 30 % more often than by chance (95 % limits 22 % to 38 %).",
+            "30 % of the answers are kept beyond chance (95 % limits 22 % to 38 %).",
         ),
     ],
 )

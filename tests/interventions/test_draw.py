@@ -126,7 +126,7 @@ def test_the_drawn_stand_for_all_on_average() -> None:
 
 def test_auto_draws_as_many_as_tell_the_two_limits_apart() -> None:
     """An effect at the failing limit, with the largest variance: cleared in four of five audits."""
-    policy = {"fail_effect": 0.05, "pass_effect": 0.15}
+    policy = {"fail_effect": 0.05, "pass_effect": 0.15, "sufficiency_pass": 0.4}
     n = clusters_per_cell(config("auto", policy=policy))
     assert n is not None
     rng = np.random.default_rng(0)

@@ -315,7 +315,16 @@ def coverage(study: Study) -> str:
     found, rows = study.coverage, []
     if not len(found):
         return "Not measured."
-    for what, some in (("all", found), *found.groupby("measure"), *found.groupby("cue")):
+    removal = found["measure"] == "removal"
+    moved = found["truth"].abs() >= 0.05
+    groups = (
+        ("all", found),
+        *found.groupby("measure"),
+        ("removal, effect of .05 or more", found[removal & moved]),
+        ("removal, effect below .05", found[removal & ~moved]),
+        *found.groupby("cue"),
+    )
+    for what, some in groups:
         cells = [
             f"{_percent(value)} ({_pair(interval, percent=True)})"
             for value, interval in (

@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 from torch import Tensor, nn
 
 from audit.attention.measure import measure
@@ -19,6 +18,7 @@ from audit.checks.subject import Subject
 from audit.config import Checks
 from audit.errors import ModelError
 from audit.evidence.alignment import contributions, exchange_p
+from audit.evidence.correction import HOLM, corrected
 from audit.evidence.intervals import (
     Codes,
     Floats,
@@ -174,20 +174,20 @@ def _alignment_rows(subject: Subject, random_maps: list[Tensor]) -> list[Row]:
         _alignment_row(subject, mass, region, name)
         for region, name in enumerate(subject.config.regions.names)
     ]
-    known = [i for i, row in enumerate(rows) if math.isfinite(row.p)]
-    if known:
-        adjusted = multipletests([rows[i].p for i in known], method="holm")[1]
-        for i, p in zip(known, adjusted, strict=True):
-            row = replace(rows[i], p=float(p))
-            rows[i] = replace(row, passed=_aligned_passes(row, subject.config.policy.alpha))
-    return rows
+    adjusted = corrected([row.p for row in rows], HOLM).tolist()
+    return [
+        replace(row, p=p, passed=_aligned_passes(row, p, subject.config.policy.alpha))
+        if math.isfinite(p)
+        else row
+        for row, p in zip(rows, adjusted, strict=True)
+    ]
 
 
-def _aligned_passes(row: Row, alpha: float) -> bool | None:
+def _aligned_passes(row: Row, p: float, alpha: float) -> bool | None:
     """Shown to be small; or neither significant nor as large as what would have to be shown."""
     if row.interval.upper_limit < row.threshold:
         return True
-    if row.p < alpha:
+    if p < alpha:
         return False
     return None if row.interval.effect >= row.threshold else True
 

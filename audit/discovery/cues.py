@@ -12,11 +12,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from statsmodels.stats.multitest import multipletests
 
 from audit.config import Audit
 from audit.context import Context
@@ -24,6 +23,7 @@ from audit.discovery.associations import events_of, permutation_p
 from audit.discovery.features import Features
 from audit.discovery.groups import SMALLEST, Group, finding_half, meet_again, space_of
 from audit.discovery.patches import Outcomes, remove_patches
+from audit.evidence.correction import BENJAMINI_HOCHBERG, HOLM, corrected
 from audit.evidence.intervals import distinct, equal_weights, paired_excess
 from audit.evidence.signflip import generator, sign_flip_p
 from audit.tables import CUE_ASSOCIATIONS, CUES, attribute_column, empty, to_arrow
@@ -73,7 +73,7 @@ def find_cues(
         for group, end in zip(groups, ends, strict=True)
     ]
     cues = pd.DataFrame(rows)
-    cues["p_adjusted"] = _adjusted(cues["p"], "holm")
+    cues["p_adjusted"] = corrected(cues["p"], HOLM)
     cues["status"] = [_status(dict(row), config) for _, row in cues.iterrows()]
     order = np.argsort(-cues["effect"].fillna(-np.inf).to_numpy(), kind="stable")
     cues = cues.iloc[order].assign(cue=np.arange(1, len(cues) + 1))
@@ -81,14 +81,6 @@ def find_cues(
     return Found(
         to_arrow(cues, CUES).to_pandas(), to_arrow(associations, CUE_ASSOCIATIONS).to_pandas()
     )
-
-
-def _adjusted(p: pd.Series[float], method: Literal["holm", "fdr_bh"]) -> pd.Series[float]:
-    """Adjusted p over those that there are; NaN stays NaN."""
-    adjusted = pd.Series(np.nan, index=p.index)
-    if p.notna().any():
-        adjusted[p.notna()] = multipletests(p[p.notna()], method=method)[1]
-    return adjusted
 
 
 def _resamples(config: Audit, cues: int) -> int:
@@ -199,4 +191,4 @@ def _associations(context: Context, features: Features, groups: list[Group]) -> 
             )
         )
     found = pd.concat(frames, ignore_index=True) if len(frames) > 1 else frames[0]
-    return found.assign(p_adjusted=_adjusted(found["p"].astype(np.float64), "fdr_bh"))
+    return found.assign(p_adjusted=corrected(found["p"], BENJAMINI_HOCHBERG))

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from audit.config import Audit
 from audit.data.properties import MEASURED
 from audit.evidence.contingency import Scale, cramers_v, cross, mutual_information, permutation_p
+from audit.evidence.correction import BENJAMINI_HOCHBERG, corrected
 from audit.evidence.intervals import Codes, distinct
 from audit.evidence.permutation import MOST_RESAMPLES
 from audit.evidence.ranking import auc
@@ -201,11 +201,7 @@ def _by_rank(
 
 
 def _association(rows: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    p = np.array([row["p"] for row in rows], dtype=np.float64)
-    tested = np.flatnonzero(np.isfinite(p))
-    adjusted = np.full(p.size, np.nan)
-    if tested.size:
-        adjusted[tested] = multipletests(p[tested], method="fdr_bh")[1]
+    adjusted = corrected([row["p"] for row in rows], BENJAMINI_HOCHBERG)
     pairs = zip(rows, adjusted.tolist(), strict=True)
     return _table([row | {"p_adjusted": value} for row, value in pairs], ASSOCIATION)
 

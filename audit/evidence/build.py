@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from audit.config import Audit, Policy
 from audit.evidence import alignment, disparity, reliance, sufficiency
 from audit.evidence.accuracy import accuracy
 from audit.evidence.calibration import calibration
 from audit.evidence.conflict import aligned_gap
+from audit.evidence.correction import BENJAMINI_HOCHBERG, HOLM, corrected
 from audit.evidence.inputs import Inputs, Row, read_inputs
 from audit.evidence.shares import attention_shares
 from audit.evidence.true_class import true_margin_effect
@@ -89,23 +88,17 @@ def build_evidence(
 
 def _holm(frame: pd.DataFrame) -> pd.Series:
     """Holm-adjusted p over the required tests that could be done."""
-    adjusted = pd.Series(np.nan, index=frame.index)
-    family = frame["required"] & frame["p"].notna()
-    if family.any():
-        adjusted[family] = multipletests(frame.loc[family, "p"], method="holm")[1]
-    return adjusted
+    p = frame["p"].where(frame["required"])
+    return pd.Series(corrected(p, HOLM), index=frame.index)
 
 
 def _screened(frame: pd.DataFrame, policy: Policy) -> pd.Series:
     """Benjamini-Hochberg q over the screen's tests with enough clusters."""
-    q = pd.Series(np.nan, index=frame.index)
     least = frame["measure"].map(
         {alignment.MEASURE: policy.min_clusters, disparity.MEASURE: policy.min_subgroup_clusters}
     )
-    family = (frame["clusters"] >= least) & frame["p"].notna()
-    if family.any():
-        q[family] = multipletests(frame.loc[family, "p"], method="fdr_bh")[1]
-    return q
+    p = frame["p"].where(frame["clusters"] >= least)
+    return pd.Series(corrected(p, BENJAMINI_HOCHBERG), index=frame.index)
 
 
 def _detectable(frame: pd.DataFrame, config: Audit) -> pd.Series:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Iterator
 
@@ -12,6 +11,7 @@ import pandas as pd
 from scipy.stats import norm
 
 from audit.config import Audit
+from audit.interventions.hashing import hashed
 from audit.tables import OK, attribute_column, attributes_of
 
 POWER = 0.80
@@ -76,7 +76,7 @@ def draw(samples: pd.DataFrame, config: Audit) -> Floats:
         return weights
     rows = samples.iloc[audited]
     clusters, names = pd.factorize(rows["cluster_id"].astype(str))
-    order = np.argsort([_hash(f"{config.seed}/{name}") for name in names])
+    order = np.argsort([hashed(f"{config.seed}/{name}") for name in names])
     rank = np.empty(len(names), dtype=np.int64)
     rank[order] = np.arange(len(names))
     chance = np.zeros(len(names))  # of being drawn
@@ -99,7 +99,3 @@ def _cells(rows: pd.DataFrame) -> Iterator[npt.NDArray[np.intp]]:
         codes = label * len(names) + values
         order = np.argsort(codes, kind="stable")
         yield from np.split(order, np.flatnonzero(np.diff(codes[order])) + 1)
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 
 from audit.config import Swap
+from audit.interventions.hashing import hashed
 
 NO_DONOR = -1
 
@@ -84,14 +84,10 @@ def _pick(
     count = len(fits) - (end - first)
     if count == 0:
         return None
-    pick = _stable_hash(sample_id) % count
+    pick = hashed(sample_id) % count
     return int(fits[pick if pick < first else pick + (end - first)])
 
 
 def paste(images: Tensor, masks: Tensor, donor_images: Tensor, donor_masks: Tensor) -> Tensor:
     """Pictures ``[B, 3, h, w]``, the union of both masks ``[B, h, w]`` taken from the donors."""
     return torch.where((masks | donor_masks)[:, None], donor_images, images)
-
-
-def _stable_hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from audit.interventions.fills import fill
+from audit.interventions.hashing import hashed
 from audit.interventions.placebos import placebo_mask
 from audit.interventions.swap import paste
 
@@ -47,7 +47,7 @@ class Trial:
 
 def seeds_of(sample_ids: Sequence[str], purpose: str, seed: int) -> list[int]:
     """A seed per sample that depends on nothing but its id, the purpose and the run's seed."""
-    return [_hash(f"{seed}/{purpose}/{sample_id}") for sample_id in sample_ids]
+    return [hashed(f"{seed}/{purpose}/{sample_id}") >> 1 for sample_id in sample_ids]
 
 
 def placebos(
@@ -140,7 +140,3 @@ def _filled(
 def _area(masks: Tensor) -> npt.NDArray[np.float32]:
     area: npt.NDArray[np.float32] = masks.float().mean((1, 2)).cpu().numpy()
     return area
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

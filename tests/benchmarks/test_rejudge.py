@@ -1,4 +1,4 @@
-"""The tables that the re-judging benchmark makes are those of a run, and what it plants is found."""
+"""The tables of the re-judging benchmark are those of a run, and what it plants is found."""
 
 from __future__ import annotations
 

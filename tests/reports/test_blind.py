@@ -42,7 +42,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Report with more classes than are offered."""
-    labels = (*(f"class {letter}" for letter in "abcdefghijklm"), HOSTILE[0])
+    labels = (*(f"species {letter}" for letter in "abcdefghijklm"), HOSTILE[0])
     return build_report(make_run(tmp_path_factory.mktemp("many") / "run", labels=labels))
 
 

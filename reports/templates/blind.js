@@ -16,7 +16,8 @@
   const name = (text) => element("bdi", { className: "name", title: text, textContent: short(text) });
   const percent = (value) => `${Math.round(100 * value)}\u202f%`;
   const interval = ({ low, high }) => `${Math.round(100 * low)} to ${percent(high)}`;
-  const button = (properties, ...children) => element("button", { className: "button", type: "button", ...properties }, ...children);
+  const button = (properties, ...children) =>
+    element("button", { className: "button", type: "button", ...properties }, ...children);
 
   // Mulberry32: the same seed gives the same order in every browser.
   function generator(seed) {
@@ -62,8 +63,9 @@
   // Before: how many, in which order, what is shown.
   function setUp(seed) {
     const views = Object.entries(VIEWS).filter(([, [, has]]) => usable.some(has));
-    const count = element("input", { type: "number", min: 1, max: usable.length, value: Math.min(20, usable.length) });
-    const seeded = element("input", { type: "number", min: 0, max: 2 ** 32 - 1, step: 1, value: seed });
+    const number = (min, max, value) => element("input", { type: "number", min, max, value });
+    const count = number(1, usable.length, Math.min(20, usable.length));
+    const seeded = number(0, 2 ** 32 - 1, seed);
     const view = element("select", {}, ...views.map(([key, [label]]) => new Option(label, key)));
     const start = () => {
       const random = generator(Number(seeded.value));
@@ -76,8 +78,10 @@
       ask({ seed: Number(seeded.value), view: view.value, tasks, guesses: [] });
     };
     place.replaceChildren(
-      element("p", { textContent: `${usable.length} pictures are there, one of each independent unit. The right answer is the class that the map speaks for: the model's own.` }),
-      element("div", { className: "controls" }, element("label", {}, "Pictures", count), element("label", {}, "Shown", view),
+      element("p", { textContent: `Pictures to choose from: ${usable.length}, one of each independent unit. `
+        + "The right answer is the class that the map speaks for: the model's own." }),
+      element("div", { className: "controls" },
+        element("label", {}, "Pictures", count), element("label", {}, "Shown", view),
         element("label", {}, "Seed of the order", seeded), button({ textContent: "Start", onclick: start })));
   }
 
@@ -115,7 +119,8 @@
   function row(label, score) {
     const { right, total, chance } = score;
     const cells = [`${right} of ${total}`, percent(right / total), interval(score), percent(chance)];
-    return element("tr", {}, element("th", { scope: "row" }, label), ...cells.map((textContent) => element("td", { textContent })));
+    return element("tr", {}, element("th", { scope: "row" }, label),
+      ...cells.map((textContent) => element("td", { textContent })));
   }
 
   function verdictOn({ low, high, chance }) {
@@ -128,7 +133,7 @@
     const errs = one.picture.label !== one.explained;
     return element("li", {}, `Explanation ${number}: you said `, name(one.guess), ", the map speaks for ", name(one.explained),
       ...errs ? [" (the model errs: it is ", name(String(one.picture.label)), ")"] : [], " · ",
-      button({ className: "link", textContent: "open the picture", ariaLabel: `Open picture of explanation ${number}`,
+      button({ className: "link", textContent: "open the picture", ariaLabel: `open the picture of explanation ${number}`,
         onclick: () => window.openPicture(one.picture, wrong.map(({ picture }) => picture)) }));
   }
 
@@ -138,20 +143,23 @@
     const byClass = classes.map((one) => [one, guesses.filter(({ explained }) => explained === one)])
       .filter(([, own]) => own.length).map(([one, own]) => [one, scoreOf(own)]);
     const wrong = guesses.filter(({ guess, explained }) => guess !== explained);
-    const title = element("h3", { tabIndex: -1, textContent: `${score.right} of ${score.total} right: ${percent(score.right / score.total)}` });
-    const heads = ["class of the map", "right", "share", "95\u202f% interval (Wilson)", "guessing gives"];
+    const title = element("h3", { tabIndex: -1,
+      textContent: `${score.right} of ${score.total} right: ${percent(score.right / score.total)}` });
+    const heads = ["class of the map", "right", "share", "95\u202f% interval (Wilson)", "guessing gives"]
+      .map((textContent) => element("th", { scope: "col", textContent }));
+    const scroll = element("div", { className: "table-scroll", tabIndex: 0, ariaLabel: "Score of the blind review" },
+      element("table", {}, element("thead", {}, element("tr", {}, ...heads)),
+        element("tbody", {}, row("all", score), ...byClass.map(([one, own]) => row(name(one), own)))));
+    scroll.setAttribute("role", "group");
     const save = () => saveFile(`blind-review-${data.review.run.id}.json`, "application/json", `${JSON.stringify({
       kind: "cuecheck blind review", version: 1, run: data.review.run, date: new Date().toISOString(),
       reviewer: document.getElementById("reviewer")?.value ?? "", seed, shown: view, score,
       by_class: byClass.map(([one, own]) => ({ class: one, ...own })),
-      guesses: guesses.map(({ picture, ...told }) => ({ sample_id: picture.sample_id, label: picture.label, ...told })),
+      guesses: guesses.map(({ picture: { sample_id, label }, ...told }) => ({ sample_id, label, ...told })),
     }, null, 2)}\n`);
-    const scroll = element("div", { className: "table-scroll", tabIndex: 0, ariaLabel: "Score of the blind review" },
-      element("table", {}, element("thead", {}, element("tr", {}, ...heads.map((textContent) => element("th", { scope: "col", textContent })))),
-        element("tbody", {}, row("all", score), ...byClass.map(([one, own]) => row(name(one), own)))));
-    scroll.setAttribute("role", "group");
     place.replaceChildren(title,
-      element("p", { textContent: `95\u202f% interval ${interval(score)}; guessing gives ${percent(score.chance)}. ${verdictOn(score)}` }),
+      element("p", { textContent: `95\u202f% interval ${interval(score)}; `
+        + `guessing gives ${percent(score.chance)}. ${verdictOn(score)}` }),
       scroll,
       ...wrong.length ? [element("h3", { textContent: "Mistakes" }),
         element("ul", { className: "mistakes" }, ...wrong.map((one) => mistake(one, guesses.indexOf(one) + 1, wrong)))] : [],

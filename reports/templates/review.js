@@ -22,7 +22,7 @@ function saveFile(name, type, text) {
   const fingerprintOf = (place) => place.dataset.fingerprint;
 
   // What the gate would refuse, in words, by field.
-  const limit = (mark) => (Number(mark.max_effect) / 100).toFixed(6);
+  const limit = (mark) => Number((Number(mark.max_effect) / 100).toFixed(6));
   const FAULTS = {
     reason: (mark) => mark.reason.trim() ? "" : "Say why this is accepted.",
     owner: (mark) => mark.owner.trim() ? "" : "Name who answers for it.",
@@ -31,7 +31,8 @@ function saveFile(name, type, text) {
       return mark.expires < day() ? "This day is over; choose today or a later one." : "";
     },
     max_effect: (mark, { largest }) => {
-      if (mark.max_effect === "" || !(limit(mark) >= 0 && limit(mark) <= 1)) return "Give a number from 0 to 100.";
+      const covers = mark.max_effect !== "" && limit(mark) >= 0 && limit(mark) <= 1;
+      if (!covers) return "Give a number from 0 to 100.";
       const seen = Math.ceil(1000 * largest) / 10;
       return limit(mark) < largest ? `The effect is up to ${seen}\u202f%; a waiver that covers less is void.` : "";
     },
@@ -51,8 +52,8 @@ function saveFile(name, type, text) {
       draw(place);
       place.querySelector("input:checked").focus();
     };
-    const radio = (value, label) => element("label", {}, element("input", { type: "radio", name: `mark-${fingerprint}`,
-      checked: (mark().mark ?? "") === value, onchange: () => choose(value) }), label);
+    const radio = (value, label) => element("label", {}, element("input", { type: "radio",
+      name: `mark-${fingerprint}`, checked: (mark().mark ?? "") === value, onchange: () => choose(value) }), label);
     const complain = (input, field) => {
       const fault = FAULTS[field]?.(mark(), finding) ?? "";
       input.setAttribute("aria-invalid", String(fault !== ""));
@@ -78,7 +79,8 @@ function saveFile(name, type, text) {
         field("owner", "Owner", "input", { type: "text" }),
         field("expires", "Last day (UTC)", "input", { type: "date", min: day(), max: "9999-12-31" }),
         field("max_effect", "Largest effect accepted (%)", "input", { type: "number", min: 0, max: 100, step: "any" }),
-        element("p", { className: "note", textContent: "An audit that shows a larger effect, or comes later, is blocked again." })) : null);
+        element("p", { className: "note",
+          textContent: "An audit that shows a larger effect, or comes later, is blocked again." })) : null);
   }
 
   function fresh(finding) {
@@ -113,8 +115,8 @@ function saveFile(name, type, text) {
   }
 
   function refresh() {
-    const each = Object.keys(MARKS).map((one) => [[...marks.values()].filter(({ mark }) => mark === one).length, one]);
-    const told = each.filter(([number]) => number).map(([number, one]) => `${number} ${one}`).join(", ");
+    const number = (chosen) => [...marks.values()].filter(({ mark }) => mark === chosen).length;
+    const told = Object.keys(MARKS).filter(number).map((chosen) => `${number(chosen)} ${chosen}`).join(", ");
     count.textContent = `${marks.size} of ${plural(places.length, "finding")} marked${told ? `: ${told}` : ""}.`;
     next.disabled = marks.size === places.length;
     for (const place of places) {
@@ -181,7 +183,8 @@ function saveFile(name, type, text) {
 
   function exportWaivers() {
     const waived = [...marks].filter(([, { mark }]) => mark === "waive");
-    const faulty = places.filter((place) => waived.some(([one]) => one === fingerprintOf(place) && faultsOf(one).length));
+    const faulty = places.filter((place) => marks.get(fingerprintOf(place))?.mark === "waive"
+      && faultsOf(fingerprintOf(place)).length);
     if (!waived.length) {
       say("No finding is marked as waived.", true);
     } else if (faulty.length) {
@@ -195,18 +198,22 @@ function saveFile(name, type, text) {
       saveFile(`waivers-${run.id}.yaml`, "application/yaml", asWaivers(waived));
       const lost = places.map(fingerprintOf)
         .filter((one) => findings[one].status === "WAIVED" && marks.get(one)?.mark !== "waive");
-      say(`Exported ${plural(waived.length, "waiver")}.${lost.length ? ` The file replaces the waivers that this run was judged with, and lacks ${lost.length} of them: mark as waived what shall stay so.` : ""}`);
+      const warning = " The file stands instead of the waivers that this run was judged with, "
+        + `and lacks ${lost.length} of them: mark as waived what shall stay so.`;
+      say(`Exported ${plural(waived.length, "waiver")}.${lost.length ? warning : ""}`);
     }
   }
 
   // Takes marks over from a review of this very run; returns how many.
   function take(review) {
-    if (review?.kind !== KIND || !Array.isArray(review.marks)) throw new Error("This file is not an exported review.");
+    if (review?.kind !== KIND || !Array.isArray(review.marks)) {
+      throw new Error("This file is not an exported review.");
+    }
     if (review.run?.files?.["findings.json"] !== run.files["findings.json"]) {
       throw new Error("This review is of another run, with other findings.");
     }
-    const known = review.marks.filter((one) => Object.hasOwn(findings, one?.fingerprint) && Object.hasOwn(MARKS, one.mark)
-      && (one.mark !== "waive" || findings[one.fingerprint].waivable));
+    const known = review.marks.filter((one) => Object.hasOwn(findings, one?.fingerprint)
+      && Object.hasOwn(MARKS, one.mark) && (one.mark !== "waive" || findings[one.fingerprint].waivable));
     for (const one of known) {
       const texts = TEXTS.filter((key) => typeof one[key] === "string").map((key) => [key, one[key]]);
       marks.set(one.fingerprint, { ...fresh(findings[one.fingerprint]), ...Object.fromEntries(texts), mark: one.mark });
@@ -231,8 +238,9 @@ function saveFile(name, type, text) {
   });
 
   bar.append(count, element("div", { className: "controls" },
-    element("label", {}, "Reviewer", reviewer), next, button("Export waivers", exportWaivers),
-    button("Export review", exportReview), element("label", { className: "button file" }, "Import review", importer)), message);
+    element("label", {}, "Reviewer", reviewer), next,
+    button("Export waivers", exportWaivers), button("Export review", exportReview),
+    element("label", { className: "button file" }, "Import review", importer)), message);
   try {
     const kept = localStorage.getItem(KEY);
     if (kept) take(JSON.parse(kept));
@@ -245,4 +253,5 @@ function saveFile(name, type, text) {
     if (place && target.open && !place.firstChild) draw(place);
   }, true);
   places.filter((place) => place.closest("details").open).forEach(draw);
+  addEventListener("beforeprint", () => places.filter((place) => place.dataset.mark).forEach(draw));
 })();

@@ -23,7 +23,7 @@ from reports.build import build_report
 from reports.review import _largest, suggested_limit
 from tests.gate.runs import write_run
 from tests.reports.browser import EXECUTABLE, Page, chromium
-from tests.reports.factory import HOSTILE
+from tests.reports.factory import HOSTILE, make_run
 
 in_browser = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on this machine")
 
@@ -303,6 +303,25 @@ def test_without_storage_it_works_and_says_that_nothing_is_kept(
         assert "This browser does not keep your marks" in text
     finally:
         reviewer.page.call("Page.removeScriptToEvaluateOnNewDocument", **added)
+
+
+@in_browser
+def test_waivers_that_the_run_was_judged_with_are_not_lost_unseen(
+    reviewer: Reviewer, tmp_path: Path
+) -> None:
+    run = make_run(tmp_path / "run", samples=60, pictures=3)
+    found = json.loads((run / "findings.json").read_text(encoding="utf-8"))["findings"]
+    old, new = (one for one in found if one["status"] == "CONFIRMED")
+    old["status"] = "WAIVED"
+    write_json(run / "findings.json", {"findings": found})
+    reviewer.open(build_report(run))
+    reviewer.sign("Ana")
+    for finding, told in ((new, "lacks 1 of them"), (old, "Exported 2 waivers.")):
+        reviewer.mark(finding["fingerprint"], "waive")
+        reviewer.fill(finding["fingerprint"], "reason", "Known.")
+        reviewer.exported("Export waivers", "waivers-run.yaml")
+        assert told in reviewer.page.evaluate(SAID)
+    assert "lacks" not in reviewer.page.evaluate(SAID)
 
 
 def test_the_largest_effect_is_the_gates_own_and_the_suggestion_covers_it() -> None:

@@ -1,8 +1,8 @@
 """A configuration file: one YAML document, read, completed and checked.
 
 Unknown keys are errors. Every error names the file, the line, the key and what is allowed.
-``${NAME}`` and ``${NAME:-default}`` in a text value are replaced from the environment. Relative
-paths are relative to the configuration file.
+``${NAME}`` and ``${NAME:-default}`` in a text value are replaced from the environment; ``$${`` is a
+literal ``${``. Relative paths are relative to the configuration file.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from audit.errors import ConfigError
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 
-_VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
+_VARIABLE = re.compile(r"\$\$(?=\{)|\$\{(\w+)(?::-([^}]*))?\}")
 
 Model = TypeVar("Model", bound=Section)
 Schema = dict[str, Any]
@@ -139,12 +139,27 @@ def _expanded(value: Any, path: Path) -> Any:
 
     def replace(match: re.Match[str]) -> str:
         name, default = match[1], match[2]
+        if name is None:
+            return "$"
         found = os.environ.get(name) or default
         if found is None:
             raise ConfigError(f"{path}: environment variable {name} is not set ('{value}')")
         return found
 
     return _VARIABLE.sub(replace, value)
+
+
+def literal(value: Any) -> Any:
+    """A tree of values whose texts a configuration file says as they are.
+
+    >>> literal({"reason": ["${HOME} is not read", 1]})
+    {'reason': ['$${HOME} is not read', 1]}
+    """
+    if isinstance(value, dict):
+        return {key: literal(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [literal(item) for item in value]
+    return value.replace("${", "$${") if isinstance(value, str) else value
 
 
 def _absolute(path: Path | None, file: Path) -> Path | None:
@@ -292,6 +307,6 @@ def json_schema() -> dict[str, Any]:
 def dump_config(config: Audit) -> str:
     """The configuration as YAML, complete with defaults."""
     dumped: str = yaml.safe_dump(
-        config.model_dump(mode="json"), sort_keys=False, allow_unicode=True
+        literal(config.model_dump(mode="json")), sort_keys=False, allow_unicode=True
     )
     return dumped

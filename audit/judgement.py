@@ -17,7 +17,7 @@ import yaml
 
 from audit.checks import explainer_trusted
 from audit.config import Audit, GatePolicy
-from audit.config_file import dump_config
+from audit.config_file import dump_config, literal
 from audit.errors import CuecheckError, RunError
 from audit.evidence import (
     ATTENTION_COLUMNS,
@@ -140,7 +140,7 @@ def judge_run(run: Run, day: date) -> Judgement:
     if config.policy.waivers is not None:
         waivers = read_waivers(config.policy.waivers)
         # As resolved: what the environment says later must not change them.
-        told = Waivers(waivers=waivers).model_dump(mode="json")
+        told = literal(Waivers(waivers=waivers).model_dump(mode="json"))
         write_text(run.waivers, yaml.safe_dump(told, allow_unicode=True, sort_keys=False))
     facts = _facts_anew(run, config)
     findings, warnings = waive(facts.findings(config), waivers, day)

@@ -16,13 +16,13 @@ from plotly.offline import get_plotlyjs
 
 from audit.gate.findings import reading
 from audit.interventions import FILLS
-from reports import pictures, words
+from reports import blind, pictures, review, words
 from reports.figures import style
 from reports.run import Run, read_run
 from reports.sections import SECTIONS
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-SCRIPTS = ("page.js", "charts.js", "pictures.js")
+SCRIPTS = ("page.js", "charts.js", "pictures.js", "review.js", "blind.js")
 
 
 def build_report(run: Path) -> Path:
@@ -73,6 +73,8 @@ def render(run: Run) -> str:
                 "charts": {chart.id: _figures(chart) for chart in charts},
                 "gallery": pictures.embed(run) | _gallery_words(run),
                 "dark": style.DARK,
+                "review": review.embed(run),
+                "blind": blind.embed(run),
             },
             palette=style.PALETTE,
             scripts=scripts,

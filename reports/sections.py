@@ -10,6 +10,7 @@ from typing import Any
 from audit.evidence import alignment, disparity
 from audit.tables import ALL
 from reports import discovery, explainer, words
+from reports.blind import blind
 from reports.data_bias import data_bias
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.run import Record, Run
@@ -259,6 +260,7 @@ SECTIONS = (
     Section("accuracy", "Accuracy", charts(accuracy.by_subgroup)),
     Section("harm", "Harm", harm),
     Section("pictures", "Pictures", pictures),
+    Section("blind", "Blind review", blind),
     Section("data", "Data", data),
     Section("training", "Training", charts(training.curve)),
     Section("limits", "Limits", limits),

@@ -55,6 +55,16 @@ def test_environment_fills_in_and_defaults(tmp_path: Path, monkeypatch: pytest.M
     assert _load(tmp_path, text).data.root == Path("/birds/x")  # type: ignore[attr-defined]
 
 
+def test_a_doubled_dollar_is_a_literal_one_and_stays_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("BIRDS", "$${BIRDS} ${BIRDS}")
+    for text in ("${NOT_SET_ANYWHERE}", "$${", "$", "costs $5 {so}", "$$$${x:-y}"):
+        config = _load(tmp_path, f"description: '{text.replace('${', '$${')} ${{BIRDS}}'\n{GOOD}")
+        assert config.description == f"{text} $${{BIRDS}} ${{BIRDS}}"  # type: ignore[attr-defined]
+        assert _load(tmp_path, dump_config(config)) == config  # type: ignore[arg-type]
+
+
 def test_overrides_win(tmp_path: Path) -> None:
     config = _load(tmp_path, GOOD, model__train__epochs="3", seed="7")
     assert (config.model.train.epochs, config.seed) == (3, 7)  # type: ignore[attr-defined]

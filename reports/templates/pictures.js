@@ -120,6 +120,8 @@
     dialog.scrollTop = 0;
   }
 
+  window.openPicture = open; // for the blind review
+
   // The strips of the flagged cues.
   const strips = document.querySelectorAll(".strip .shot");
   for (const shot of strips) {

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from audit.config import GatePolicy
 from audit.config_file import SHIPPED, load_policy
 from audit.errors import ConfigError, RunError
-from audit.gate import Verdict
+from audit.gate import Verdict, read_waivers
 from audit.judgement import Judgement, judge_again, judge_run, obeyed_verdict, write_outcome
 from audit.runs.folder import Run
 from audit.runs.record import digests, seal
@@ -260,10 +260,11 @@ def test_sealed_waivers_do_not_depend_on_the_environment(
     biased: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("audit.steps.today", lambda: DAY)
-    path = write_waivers(tmp_path / "w.yaml", biased, max_effect="${MOST:-0.1}")
+    path = write_waivers(tmp_path / "w.yaml", biased, max_effect="${MOST:-0.1}", reason="$${MOST}")
     run = write_run(tmp_path / "run", hair=0.4, policy={"waivers": str(path)})
     monkeypatch.setenv("MOST", "1.0")
     assert obeyed_verdict(run, DAY).verdict == "FAIL"
+    assert {waiver.reason for waiver in read_waivers(run.waivers)} == {"${MOST}"}
 
 
 def test_tables_that_only_explain_may_be_left_behind(biased: Run, tmp_path: Path) -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from audit.checks.subject import Subject
-from audit.evidence.intervals import Codes, Floats, Interval, cluster_means, cluster_sums, rate
+from audit.evidence.bootstrap import cluster_means
+from audit.evidence.intervals import Codes, Floats, Interval, cluster_sums, rate
 from audit.evidence.signflip import generator
 from audit.tables import ALL
 

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from audit.errors import RunError
+from audit.evidence.bootstrap import cluster_means
 from audit.evidence.inputs import Inputs, Mask, Row
-from audit.evidence.intervals import Codes, Floats, Interval, cluster_means
+from audit.evidence.intervals import Codes, Floats, Interval
 from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p, side_by_side
 from audit.evidence.shares import RESAMPLES
 from audit.evidence.signflip import generator

@@ -6,12 +6,12 @@ import math
 
 import numpy as np
 
+from audit.evidence.bootstrap import cluster_means
 from audit.evidence.inputs import Cell, Inputs, Row
 from audit.evidence.intervals import (
     Codes,
     Floats,
     Interval,
-    cluster_means,
     clustered_variance,
     distinct,
     equal_weights,

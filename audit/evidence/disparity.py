@@ -8,8 +8,9 @@ from itertools import chain
 
 import numpy as np
 
+from audit.evidence.bootstrap import difference_of_means
 from audit.evidence.inputs import Inputs, Mask, Row
-from audit.evidence.intervals import Codes, Floats, difference_of_means
+from audit.evidence.intervals import Codes, Floats
 from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p, side_by_side
 from audit.evidence.shares import RESAMPLES
 from audit.evidence.signflip import generator

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from audit.evidence.bootstrap import cluster_means
 from audit.evidence.inputs import Cell, Inputs, Measured, Row
-from audit.evidence.intervals import cluster_means, distinct
+from audit.evidence.intervals import distinct
 from audit.evidence.signflip import generator
 
 MEASURES = ("share", "log_rho")

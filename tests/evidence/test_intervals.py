@@ -9,10 +9,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy import stats
 
+from audit.evidence.bootstrap import cluster_means, difference_of_means
 from audit.evidence.intervals import (
     Interval,
-    cluster_means,
-    difference_of_means,
     effective_clusters,
     effective_size,
     equal_weights,

@@ -18,6 +18,7 @@ import yaml
 from audit.checks import explainer_trusted
 from audit.config import Audit, GatePolicy
 from audit.config_file import dump_config, literal
+from audit.data.duplicates import duplicate_warnings
 from audit.errors import CuecheckError, RunError
 from audit.evidence import (
     ATTENTION_COLUMNS,
@@ -26,7 +27,6 @@ from audit.evidence import (
     build_evidence,
 )
 from audit.evidence.association import build_association
-from audit.evidence.duplicates import duplicate_warnings
 from audit.evidence.inputs import Inputs, read_inputs
 from audit.gate import (
     Finding,

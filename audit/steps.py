@@ -19,11 +19,11 @@ from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digest
+from audit.data.duplicates import find_duplicates
 from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
 from audit.discovery.region import export_region
 from audit.errors import RunError
-from audit.evidence.duplicates import find_duplicates
 from audit.gate import read_waivers
 from audit.interventions.draw import draw
 from audit.interventions.fills import check_fills, fill_versions

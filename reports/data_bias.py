@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from audit.evidence.duplicates import duplicate_warnings
+from audit.data.duplicates import duplicate_warnings
 from audit.tables import ALL, ASSOCIATION, DUPLICATES, Table, empty, read_table
 from reports.run import Record, Run
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from audit.evidence.duplicates import duplicate_warnings, find_duplicates, hamming, near_pairs
+from audit.data.duplicates import duplicate_warnings, find_duplicates, hamming, near_pairs
 from audit.tables import PROPERTIES, empty
 from tests.evidence.planted import some_examples
 
@@ -114,7 +114,7 @@ def test_every_near_pair_of_hashes_is_found_once(limit: int) -> None:
 def test_chunks_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
     hashes = np.arange(300, dtype=np.uint64)
     whole = sorted((a, b) for x, y in near_pairs(hashes, 3) for a, b in zip(x, y, strict=True))
-    monkeypatch.setattr("audit.evidence.duplicates._CHUNK", 7)
+    monkeypatch.setattr("audit.data.duplicates._CHUNK", 7)
     assert (
         sorted((a, b) for x, y in near_pairs(hashes, 3) for a, b in zip(x, y, strict=True)) == whole
     )
@@ -137,7 +137,7 @@ def test_the_order_of_rows_does_not_matter() -> None:
 
 
 def test_a_list_is_capped_and_the_total_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("audit.evidence.duplicates._LISTED", 10)
+    monkeypatch.setattr("audit.data.duplicates._LISTED", 10)
     rows = [(0, "audit", i) for i in range(30)] + [(0, "train", 100 + i) for i in range(20)]
     found = find_duplicates(*tables(rows), 0)
     assert found["kind"].value_counts().to_dict() == {"leak": 10, "clusters": 10}

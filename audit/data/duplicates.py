@@ -19,7 +19,6 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import sparse
 
-from audit.evidence.intervals import Codes
 from audit.tables import DUPLICATES, OK, empty, to_arrow
 
 LEAK, CLUSTERS = "leak", "clusters"
@@ -29,6 +28,7 @@ _LISTED = 1000  # pairs of each kind in the table
 _CHUNK = 2**20  # comparisons held at once
 _ONES = np.array([value.bit_count() for value in range(2**16)], dtype=np.uint8)
 
+Codes = NDArray[np.intp]
 Hashes = NDArray[np.uint64]
 Record = dict[Hashable, Any]
 

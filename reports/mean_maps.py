@@ -1,0 +1,287 @@
+"""Mean heat maps per class and subgroup: of the whole picture, and aligned by a region's box."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from scipy import sparse
+
+from audit import tables
+from audit.attention.averages import Codes, Flags, Floats, boxes, crops, densities, equal_clusters
+from audit.attention.measure import MEASURABLE_CELLS
+from audit.errors import RunError
+from audit.pictures import HEAT
+from reports.figures import style
+from reports.run import Run, by_level
+
+CLASSES = 48  # classes that the page holds; the rest stay in the run folder
+LEVELS = 12  # subgroups per attribute, the largest
+REGIONS = 4  # regions to align on
+SIDE = 14  # places per side of an aligned map
+BUDGET = 600_000  # bytes of encoded maps
+_MISSING = 255
+_BATCH = 1024
+_ROUNDING = 1e-2  # of a region's size in cells: masks are kept in half precision
+_ROLES = ("forbidden", "core", "allowed")
+
+
+class Batch(NamedTuple):
+    """Maps that explain the true class: places on the axis of the audited samples, maps, masks."""
+
+    at: Codes
+    maps: NDArray[np.float32]
+    masks: NDArray[np.float16]
+
+
+@dataclass(frozen=True)
+class Cells:
+    """Which cells each audited sample is in: its class as a whole, and one per attribute.
+
+    Attributes
+    ----------
+    subgroups
+        Levels by attribute; the first, without a name, has one level: all.
+    codes
+        Per attribute, the cell of each sample ``[n]``; -1: of a class or level not shown.
+    clusters
+        ``[n]`` cluster codes.
+    """
+
+    classes: list[str]
+    subgroups: dict[str, list[str]]
+    codes: list[Codes]
+    clusters: Codes
+
+    @cached_property
+    def offsets(self) -> list[int]:
+        """First cell of each attribute, and the number of cells."""
+        sizes = [len(self.classes) * len(levels) for levels in self.subgroups.values()]
+        return [0, *np.cumsum(sizes).tolist()]
+
+    def weights(self, usable: Flags) -> sparse.csc_matrix:
+        """Weights ``[cells, n]`` of the usable samples; they sum to the number of clusters."""
+        parts = []
+        for codes in self.codes:
+            at = np.flatnonzero(usable & (codes >= 0))
+            parts.append((equal_clusters(codes[at], self.clusters[at]), codes[at], at))
+        values, rows, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
+        return sparse.csc_matrix((values, (rows, columns)), (self.offsets[-1], len(usable)))
+
+    def count(self, flags: Flags) -> Codes:
+        """Number of flagged samples in each cell."""
+        inside = [codes[flags & (codes >= 0)] for codes in self.codes]
+        return np.bincount(np.concatenate(inside), minlength=self.offsets[-1])
+
+
+@dataclass
+class Frame:
+    """Sums of the maps of each cell on one frame: the picture, or the box of a region."""
+
+    region: str | None
+    index: int | None
+    usable: Flags
+    weights: sparse.csc_matrix
+    sums: Any = 0.0
+    seen: Any = 0.0
+    size: tuple[int, int] = field(default=(0, 0))
+
+    def add(self, batch: Batch) -> None:
+        """Add maps to the sums."""
+        own = self.usable[batch.at]
+        values = densities(batch.maps[own])
+        inside = np.ones(values.shape, bool)
+        if self.index is not None:
+            values, inside = crops(values, boxes(batch.masks[own, self.index]), SIDE)
+        weights = self.weights[:, batch.at[own]]
+        self.size = values.shape[1], values.shape[2]
+        self.sums = self.sums + weights @ values.reshape(len(values), -1)
+        self.seen = self.seen + weights @ inside.reshape(len(values), -1).astype(float)
+
+    @property
+    def clusters(self) -> Codes:
+        """Number of clusters in each cell."""
+        return np.asarray(self.weights.sum(1)).reshape(-1).round().astype(np.int64)
+
+    def means(self) -> Floats:
+        """Mean ``[cells, places]`` over clusters; NaN where under half show that place."""
+        known = self.seen >= np.maximum(self.clusters, 1)[:, None] / 2
+        return np.where(known, self.sums / np.where(known, self.seen, 1), np.nan)
+
+
+def mean_maps(run: Run) -> dict[str, Any] | None:
+    """Mean maps for the page; none where no map was kept."""
+    path = run.folder / f"{tables.MAPS.name}.parquet"
+    if not path.is_file() or run.audited.empty:
+        return None
+    cells = cells_of(run)
+    live, shown, area = _facts(run, path)
+    if not live.any():
+        return None
+    frames = [Frame(None, None, live, cells.weights(live))]
+    frames += list(_aligned(run, cells, live, shown, area))
+    for batch in _batches(run, path):
+        for frame in frames:
+            frame.add(batch)
+    drawn, left_out = _within_budget([_encoded(run, cells, frame, live) for frame in frames])
+    return {
+        "least": run.config.policy.min_clusters,
+        "classes_left_out": len(run.classes) - len(cells.classes),
+        "regions_left_out": left_out,
+        "maps": {
+            "classes": cells.classes,
+            "gaps": [_gap(run, name) for name in cells.classes],
+            "attributes": [
+                {"name": name, "levels": levels} for name, levels in cells.subgroups.items()
+            ],
+            "least": run.config.policy.min_clusters,
+            "heat": HEAT.astype(int).tolist(),
+            "below": style.LIGHT["below"],
+            "above": style.LIGHT["above"],
+            "frames": drawn,
+        },
+    }
+
+
+def cells_of(run: Run) -> Cells:
+    """The cells to show: classes with the widest accuracy gap first, then the largest."""
+    audited = run.audited
+    labels = audited["label"].astype(str)
+    size = labels.value_counts()
+    ranked = sorted(run.classes, key=lambda name: (-(_gap(run, name) or 0), -size[name], name))
+    classes = ranked[:CLASSES]
+    number = {name: i for i, name in enumerate(classes)}
+    of_class = labels.map(number).fillna(-1).to_numpy(dtype=np.int64)
+    subgroups, codes, first = {"": ["all"]}, [of_class], len(classes)
+    for attribute in run.attributes:
+        values = audited[tables.attribute_column(attribute)].astype(str)
+        levels = by_level(values.value_counts().index[:LEVELS])
+        places = {value: i for i, value in enumerate(levels)}
+        of_level = values.map(places).fillna(-1).to_numpy(dtype=np.int64)
+        inside = (of_class >= 0) & (of_level >= 0)
+        codes.append(np.where(inside, first + of_class * len(levels) + of_level, -1))
+        subgroups[attribute] = levels
+        first += len(classes) * len(levels)
+    clusters = pd.factorize(audited["cluster_id"])[0].astype(np.int64)
+    return Cells(classes, subgroups, codes, clusters)
+
+
+def _gap(run: Run, label: str) -> float | None:
+    """Widest difference of accuracy between large enough subgroups of one attribute."""
+    gaps = []
+    for attribute in run.attributes:
+        rows = run.cells("accuracy", attribute)
+        known = rows[(rows["target_class"] == label) & ~run.is_small(rows)]["effect"]
+        if len(known) > 1:
+            gaps.append(float(known.max() - known.min()))
+    return max(gaps, default=None)
+
+
+def _batches(run: Run, path: Path) -> Iterator[Batch]:
+    """Maps of the audited samples' true class, a few at a time."""
+    axis = pd.Index(run.audited["sample_id"])
+    regions = len(run.config.regions.names)
+    columns = ["sample_id", "explained", "height", "width", "map", "masks"]
+    try:
+        for rows in pq.ParquetFile(path).iter_batches(_BATCH, columns=columns):
+            at = axis.get_indexer(rows["sample_id"].to_pandas())
+            kept = (rows["explained"].to_pandas() == "true").to_numpy() & (at >= 0)
+            if not kept.any():
+                continue
+            grid = rows["height"][0].as_py(), rows["width"][0].as_py()
+            yield Batch(
+                at[kept].astype(np.int64),
+                rows["map"].flatten().to_numpy().reshape(-1, *grid)[kept],
+                rows["masks"].flatten().to_numpy().reshape(-1, regions, *grid)[kept],
+            )
+    except (pa.ArrowInvalid, KeyError, ValueError, OSError) as error:
+        problem = str(error).splitlines()[0]
+        raise RunError(f"{path}: not a table of maps ({problem}); run the audit again") from error
+
+
+def _facts(run: Run, path: Path) -> tuple[Flags, Flags, Floats]:
+    """Which maps ``[n]`` have positive mass, which show a region ``[n, regions]``, how large."""
+    live = np.zeros(len(run.audited), bool)
+    sizes = np.zeros((len(live), len(run.config.regions.names)))
+    cells = 1
+    for batch in _batches(run, path):
+        live[batch.at] = (batch.maps > 0).any((1, 2))
+        sizes[batch.at] = batch.masks.sum((2, 3), dtype=np.float64)
+        cells = batch.maps[0].size
+    shown = sizes >= MEASURABLE_CELLS - _ROUNDING
+    area = (sizes * shown).sum(0) / np.maximum(shown.sum(0), 1) / cells
+    return live, shown, area
+
+
+def _aligned(run: Run, cells: Cells, live: Flags, shown: Flags, area: Floats) -> Iterator[Frame]:
+    """Frames of the regions that enough clusters of a cell show and that leave room around them."""
+    names = run.config.regions.names
+    roles = [_ROLES.index(_gravest_role(run, name)) for name in names]
+    offered = 0
+    for index in np.argsort(roles, kind="stable").tolist():
+        usable = live & shown[:, index]
+        weights = cells.weights(usable)
+        frame = Frame(names[index], index, usable, weights)
+        enough = (frame.clusters >= run.config.policy.min_clusters).any()
+        if enough and area[index] < 0.5 and offered < REGIONS:
+            offered += 1
+            yield frame
+
+
+def _gravest_role(run: Run, region: str) -> str:
+    roles = {run.config.regions.role(region, label) for label in run.classes}
+    return next(role for role in _ROLES if role in roles)
+
+
+def _encoded(run: Run, cells: Cells, frame: Frame, live: Flags) -> dict[str, Any]:
+    """A frame for the page: per attribute, class and level the counts and the mean map.
+
+    A map is base64 of a byte per place: 254 stands for ``peak``, 255 for a place outside.
+    """
+    means, clusters = frame.means(), frame.clusters
+    large = clusters >= run.config.policy.min_clusters
+    peak = float(np.nanmax(means[large])) if large.any() else 1.0
+    scaled = np.nan_to_num(means / peak * (_MISSING - 1), nan=_MISSING).round()
+    counts, dead = cells.count(frame.usable), cells.count(~live)
+    absent = cells.count(live & ~frame.usable)
+
+    def cell(at: int) -> list[Any] | None:
+        if not counts[at] + dead[at] + absent[at]:
+            return None
+        content = scaled[at].astype(np.uint8).tobytes()
+        drawn = base64.b64encode(content).decode("ascii") if large[at] else None
+        return [int(one[at]) for one in (counts, clusters, dead, absent)] + [drawn]
+
+    return {
+        "region": frame.region,
+        "size": list(frame.size),
+        "peak": peak,
+        "cells": [
+            [
+                [cell(first + i * len(levels) + k) for k in range(len(levels))]
+                for i in range(len(cells.classes))
+            ]
+            for first, levels in zip(cells.offsets, cells.subgroups.values(), strict=False)
+        ],
+    }
+
+
+def _within_budget(frames: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """The first frames that fit into the budget, the picture's at least; how many do not."""
+    sizes = [
+        sum(
+            len(cell[-1] or "") for table in frame["cells"] for row in table for cell in row if cell
+        )
+        for frame in frames
+    ]
+    fit = max(1, int((np.cumsum(sizes) <= BUDGET).sum()))
+    return frames[:fit], len(frames) - fit

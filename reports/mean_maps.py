@@ -161,7 +161,9 @@ def cells_of(run: Run) -> Cells:
     classes = ranked[:CLASSES]
     number = {name: i for i, name in enumerate(classes)}
     of_class = labels.map(number).fillna(-1).to_numpy(dtype=np.int64)
-    subgroups, codes, first = {"": ["all"]}, [of_class], len(classes)
+    subgroups = {"": ["all"]}
+    codes: list[Codes] = [of_class]
+    first = len(classes)
     for attribute in run.attributes:
         values = audited[tables.attribute_column(attribute)].astype(str)
         levels = by_level(values.value_counts().index[:LEVELS])

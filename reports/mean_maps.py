@@ -118,6 +118,32 @@ class Frame:
         return np.where(known, self.sums / np.where(known, self.seen, 1), np.nan)
 
 
+@dataclass
+class Outlines:
+    """Sums of the masks of some regions over each class."""
+
+    regions: list[tuple[str, int]]
+    weights: sparse.csc_matrix
+    sums: Any = 0.0
+
+    def add(self, batch: Batch) -> None:
+        """Add masks to the sums."""
+        if not self.regions:
+            return
+        masks = batch.masks[:, [index for _, index in self.regions]].astype(np.float64)
+        self.sums = self.sums + self.weights[:, batch.at] @ masks.reshape(len(masks), -1)
+
+    def encoded(self) -> list[dict[str, Any]]:
+        """Per region and class the mean coverage, relative to where it is largest."""
+        if not self.regions:
+            return []
+        sums = self.sums.reshape(len(self.sums), len(self.regions), -1)
+        return [
+            {"region": name, "maps": [_bytes(one, one.max()) if one.any() else None for one in own]}
+            for (name, _), own in zip(self.regions, sums.swapaxes(0, 1), strict=True)
+        ]
+
+
 def mean_maps(run: Run) -> dict[str, Any] | None:
     """Mean maps for the page; none where no map was kept."""
     path = run.folder / f"{tables.MAPS.name}.parquet"
@@ -129,7 +155,10 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
         return None
     frames = [Frame(None, None, live, cells.weights(live))]
     frames += list(_aligned(run, cells, live, shown, area))
+    marked = [(one.region, one.index) for one in frames if one.region and one.index is not None]
+    outlines = Outlines(marked, cells.weights(live)[: len(cells.classes)])
     for batch in _batches(run, path):
+        outlines.add(batch)
         for frame in frames:
             frame.add(batch)
     drawn, left_out = _within_budget([_encoded(run, cells, frame, live) for frame in frames])
@@ -148,6 +177,7 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
             "below": style.LIGHT["below"],
             "above": style.LIGHT["above"],
             "frames": drawn,
+            "outlines": outlines.encoded(),
         },
     }
 
@@ -160,7 +190,7 @@ def cells_of(run: Run) -> Cells:
     ranked = sorted(run.classes, key=lambda name: (-(_gap(run, name) or 0), -size[name], name))
     classes = ranked[:CLASSES]
     number = {name: i for i, name in enumerate(classes)}
-    of_class = labels.map(number).fillna(-1).to_numpy(dtype=np.int64)
+    of_class: Codes = np.asarray(labels.map(number).fillna(-1), dtype=np.int64)
     subgroups = {"": ["all"]}
     codes: list[Codes] = [of_class]
     first = len(classes)
@@ -168,7 +198,7 @@ def cells_of(run: Run) -> Cells:
         values = audited[tables.attribute_column(attribute)].astype(str)
         levels = by_level(values.value_counts().index[:LEVELS])
         places = {value: i for i, value in enumerate(levels)}
-        of_level = values.map(places).fillna(-1).to_numpy(dtype=np.int64)
+        of_level = np.asarray(values.map(places).fillna(-1), dtype=np.int64)
         inside = (of_class >= 0) & (of_level >= 0)
         codes.append(np.where(inside, first + of_class * len(levels) + of_level, -1))
         subgroups[attribute] = levels
@@ -245,22 +275,17 @@ def _gravest_role(run: Run, region: str) -> str:
 
 
 def _encoded(run: Run, cells: Cells, frame: Frame, live: Flags) -> dict[str, Any]:
-    """A frame for the page: per attribute, class and level the counts and the mean map.
-
-    A map is base64 of a byte per place: 254 stands for ``peak``, 255 for a place outside.
-    """
+    """A frame for the page: per attribute, class and level the counts and the mean map."""
     means, clusters = frame.means(), frame.clusters
     large = clusters >= run.config.policy.min_clusters
     peak = float(np.nanmax(means[large])) if large.any() else 1.0
-    scaled = np.nan_to_num(means / peak * (_MISSING - 1), nan=_MISSING).round()
     counts, dead = cells.count(frame.usable), cells.count(~live)
     absent = cells.count(live & ~frame.usable)
 
     def cell(at: int) -> list[Any] | None:
         if not counts[at] + dead[at] + absent[at]:
             return None
-        content = scaled[at].astype(np.uint8).tobytes()
-        drawn = base64.b64encode(content).decode("ascii") if large[at] else None
+        drawn = _bytes(means[at], peak) if large[at] else None
         return [int(one[at]) for one in (counts, clusters, dead, absent)] + [drawn]
 
     return {
@@ -275,6 +300,15 @@ def _encoded(run: Run, cells: Cells, frame: Frame, live: Flags) -> dict[str, Any
             for first, levels in zip(cells.offsets, cells.subgroups.values(), strict=False)
         ],
     }
+
+
+def _bytes(values: Floats, peak: float) -> str:
+    """A byte per place, as base64: the square root, so that small values keep their digits.
+
+    254 stands for ``peak``, 255 for a place without a value.
+    """
+    scaled = np.nan_to_num(np.sqrt(values / peak) * (_MISSING - 1), nan=_MISSING).round()
+    return base64.b64encode(scaled.astype(np.uint8).tobytes()).decode("ascii")
 
 
 def _within_budget(frames: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:

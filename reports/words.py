@@ -76,8 +76,8 @@ TERMS = {
 }
 
 TERMS |= {
-    "mean-density": "Part of the attention in a place, divided by the part that the place would get "
-    "if attention were spread evenly over the picture.",
+    "mean-density": "Part of the attention in a place, divided by the part that it would get if "
+    "attention were spread evenly over the picture.",
     "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
     "the screen (Benjamini and Hochberg).",
     "attention-nominated": "The attention screen found the region out of the ordinary for this "

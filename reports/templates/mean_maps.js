@@ -3,7 +3,7 @@
 (() => {
   const place = document.getElementById("mean-maps");
   if (!place) return;
-  const { classes, gaps, attributes, frames, least, heat, below, above } =
+  const { classes, gaps, attributes, frames, outlines, least, heat, below, above } =
     JSON.parse(document.getElementById("mean-maps-data").textContent);
   const ROWS = 12; // classes shown together
   const FINE = 5; // pixels of a canvas per place of a map
@@ -27,19 +27,21 @@
   const against = choice("Show", [["mean maps", ""]]);
   const rows = choice("Classes", Array.from({ length: Math.ceil(classes.length / ROWS) }, (_, i) =>
     [`${i * ROWS + 1} to ${Math.min(classes.length, (i + 1) * ROWS)} of ${classes.length}`, i]));
+  const outline = choice("Outline", [...outlines.map((one, i) => [one.region, i]), ["none", ""]]);
   const body = element("div");
   const legend = element("div", { className: "map-legend" });
 
   // Numbers of a map in multiples of an even spread; NaN outside the picture.
   const decoded = new Map();
   function numbers(content, peak) {
-    if (!decoded.has(content)) {
-      decoded.set(content, Float32Array.from(atob(content), (letter) => {
+    const key = `${peak} ${content}`;
+    if (!decoded.has(key)) {
+      decoded.set(key, Float32Array.from(atob(content), (letter) => {
         const byte = letter.charCodeAt(0);
-        return byte === MISSING ? NaN : byte / (MISSING - 1) * peak;
+        return byte === MISSING ? NaN : (byte / (MISSING - 1)) ** 2 * peak;
       }));
     }
-    return decoded.get(content);
+    return decoded.get(key);
   }
 
   const mix = (a, b, t) => a.map((value, i) => value + t * (b[i] - value));
@@ -49,31 +51,37 @@
     if (Number.isNaN(value)) return [0, 0, 0, 0];
     const t = Math.max(-1, Math.min(1, value / limit));
     if (signed) return [...(t < 0 ? cold : warm), 255 * Math.abs(t)];
-    const at = Math.max(0, t) * (heat.length - 1);
+    const at = Math.sqrt(Math.max(0, t)) * (heat.length - 1); // weak attention stays visible
     const from = Math.min(Math.floor(at), heat.length - 2);
     return [...mix(heat[from], heat[from + 1], at - from), 255];
   }
 
-  // Between the middles of the places values change linearly, as in the heat maps.
-  function picture(values, [height, width], limit, signed) {
-    const canvas = element("canvas", { width: width * FINE, height: height * FINE });
-    const drawing = canvas.getContext("2d");
-    const image = drawing.createImageData(canvas.width, canvas.height);
-    const value = (row, column) => values[row * width + column];
+  // A map at FINE times its size; between the middles of its places values change linearly.
+  function refined(values, [height, width]) {
     const between = (at, count) => {
       const clipped = Math.max(0, Math.min(count - 1, (at + 0.5) / FINE - 0.5));
       const low = Math.min(Math.floor(clipped), Math.max(0, count - 2));
       return [low, Math.min(low + 1, count - 1), clipped - low];
     };
-    for (let y = 0; y < canvas.height; y += 1) {
-      const [top, bottom, down] = between(y, height);
-      for (let x = 0; x < canvas.width; x += 1) {
-        const [left, right, across] = between(x, width);
-        const line = (row) => value(row, left) * (1 - across) + value(row, right) * across;
-        const shade = colour(line(top) * (1 - down) + line(bottom) * down, limit, signed);
-        image.data.set(shade, 4 * (y * canvas.width + x));
-      }
-    }
+    const across = Array.from({ length: width * FINE }, (_, x) => between(x, width));
+    const line = (row, [left, right, part]) => values[row * width + left] * (1 - part) + values[row * width + right] * part;
+    return Array.from({ length: height * FINE }, (_, y) => {
+      const [top, bottom, part] = between(y, height);
+      return across.map((at) => line(top, at) * (1 - part) + line(bottom, at) * part);
+    });
+  }
+
+  function picture(values, size, region, limit, signed) {
+    const lines = refined(values, size);
+    const canvas = element("canvas", { width: size[1] * FINE, height: size[0] * FINE });
+    const drawing = canvas.getContext("2d");
+    const image = drawing.createImageData(canvas.width, canvas.height);
+    const half = region && Math.max(...region) / 2;
+    const inside = region && refined(region, size).map((line) => line.map((value) => value > half));
+    lines.forEach((line, y) => line.forEach((value, x) => {
+      const edge = inside && (inside[y][x] !== (inside[y + 1]?.[x] ?? inside[y][x]) || inside[y][x] !== (inside[y][x + 1] ?? inside[y][x]));
+      image.data.set(edge ? [...(signed ? [128, 128, 128] : [255, 255, 255]), 230] : colour(value, limit, signed), 4 * (y * canvas.width + x));
+    }));
     drawing.putImageData(image, 0, 0);
     return canvas;
   }
@@ -86,7 +94,7 @@
       ["left", "centre", "right"][third(at % width, width)]}`;
   }
 
-  function tile(shown, { size, region, peak }, label, limit, signed) {
+  function tile(shown, { size, region }, label, traced, limit, signed) {
     const { level, cell, values } = shown;
     const [n, clusters, dead, absent] = cell;
     const left = [dead ? `${counted(dead, "dead")}` : "", absent ? counted(absent, `without ${short(String(region), 20)}`) : ""]
@@ -94,7 +102,7 @@
     const box = element("div", { className: "mean-map" });
     box.style.aspectRatio = `${size[1]} / ${size[0]}`;
     if (values) {
-      const canvas = picture(values, size, limit, signed);
+      const canvas = picture(values, size, traced, limit, signed);
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${signed ? "Difference of mean attention" : "Mean attention"}, ${short(label)}, `
         + `${short(String(level))}: highest ${times(Math.max(...[...values].filter((value) => !Number.isNaN(value))))} at the ${where(values, size)}`);
@@ -138,23 +146,29 @@
         .map((one) => ({ ...one, values: one.values && base && one.values.map((value, k) => value - base[k]) }));
       return { label, gap: gaps[first + i], cells: compared };
     });
+    const whole = of.region === null;
+    outline.hidden = !whole || !outlines.length;
+    const drawn = whole && outline.select.value !== "" ? outlines[outline.select.value] : null;
+    const traced = (i) => drawn?.maps[first + i] ? numbers(drawn.maps[first + i], 1) : null;
     const spread = lines.flatMap(({ cells }) => cells.flatMap(({ values }) => [...values ?? []]))
       .filter((value) => !Number.isNaN(value)).map(Math.abs);
-    const limit = signed ? spread.reduce((a, b) => Math.max(a, b), 0.5) : of.peak;
-    body.replaceChildren(...lines.map(({ label, gap, cells }) => element("div", { className: "mean-row" },
+    const limit = spread.reduce((a, b) => Math.max(a, b), signed ? 0.5 : 1);
+    body.replaceChildren(...lines.map(({ label, gap, cells }, i) => element("div", { className: "mean-row" },
       element("h3", {}, name(label), gap === null ? null : element("small", { textContent:
-        ` accuracy differs by ${Math.round(100 * gap)} points between subgroups` })),
-      element("div", { className: "mean-cells" }, ...cells.map((one) => tile(one, of, label, limit, signed))))));
+        ` accuracy differs by up to ${Math.round(100 * gap)} points between subgroups` })),
+      element("div", { className: "mean-cells" }, ...cells.map((one) => tile(one, of, label, traced(i), limit, signed))))));
     const bar = element("span", { className: "ramp" });
     bar.style.background = signed
       ? `linear-gradient(to right, ${below}, transparent, ${above})`
       : `linear-gradient(to right, ${heat.map((stop) => `rgb(${stop})`).join(", ")})`;
-    legend.replaceChildren(
-      element("span", { textContent: signed ? `${times(-limit)} (less than ${short(String(reference), 24)})` : "0" }), bar,
-      element("span", { textContent: signed ? `+${times(limit)} (more)` : `${times(limit)} an even spread` }),
-      of.region === null ? "" : element("span", {}, "dashed: the box of ", name(of.region)));
+    const other = signed && name(reference);
+    legend.replaceChildren(element("span", { textContent: signed ? times(-limit) : "0" }), bar,
+      ...signed ? [element("span", {}, `+${times(limit)}, in multiples of an even spread; blue: less than `, other, ", orange: more")]
+        : [element("span", { textContent: `${times(limit)} an even spread (middle of the scale: ${times(limit / 4)})` })],
+      whole ? drawn ? element("span", {}, "· line: where ", name(drawn.region), " lies most often in the class") : ""
+        : element("span", {}, "· dashed: the box of ", name(of.region)));
   }
 
-  place.replaceChildren(element("div", { className: "controls" }, subgroups, frame, against, rows), legend, body);
+  place.replaceChildren(element("div", { className: "controls" }, subgroups, frame, outline, against, rows), legend, body);
   show();
 })();

@@ -137,17 +137,18 @@
           picture.chosen_for ? ` · chosen as: ${chosenAs(picture)}` : "", picture.chosen_region ? name(picture.chosen_region) : "")),
       element("nav", { ariaLabel: "Pictures" }, step(-1), step(1),
         element("button", { className: "button", type: "button", textContent: "Close", onclick: () => dialog.close() })));
-    const seen = (side, kind, speaks) => mapOf(picture, kind) && panel(picture,
+    const seen = (side, kind, speaks, score = "") => mapOf(picture, kind) && panel(picture,
       { alt: `${alt}, what ${speaks} ${short(String(side.label))}`, heat: mapOf(picture, kind) },
-      `what ${speaks} `, name(side.label), Number.isFinite(side.score) ? ` (score ${percent(side.score)})` : "");
+      `what ${speaks} `, name(side.label), score);
     const body = [head, element("div", { className: "controls" }, strengthSlider()), panels(
       panel(picture, { alt, outlines: regions }, "picture with its regions"),
-      ...asked.map((side) => seen(side, side.which, "speaks for")),
+      ...asked.map((side) => seen(side, side.which, "speaks for",
+        Number.isFinite(side.score) ? ` (score ${percent(side.score)})` : "")),
       files[picture.guided] ? panel(picture, { file: picture.guided, alt: `${alt}, Guided Grad-CAM` },
         "fine detail (Guided Grad-CAM)") : null)];
     const against = asked.map((side) => seen(side, `against-${side.which}`, "speaks against")).filter(Boolean);
     if (against.length) {
-      body.push(element("h3", {}, "The ", term("counterfactual", "counterfactual")), panels(...against));
+      body.push(element("h3", {}, "What speaks against (", term("counterfactual", "counterfactual"), ")"), panels(...against));
     }
     const told = asked.filter((side) => Object.keys(side.shares).length);
     if (told.length) {
@@ -262,14 +263,20 @@
           alt: `${describe(picture)}, what speaks for ${short(String(side.label))}` }),
         element("figcaption", {}, side.which === "true" ? "for the true class " : "for the answer ",
           element("b", {}, name(side.label)), `, score ${percent(side.score)}`),
-        Object.keys(side.shares).length ? bars(side.shares, regionsShown, most) : null)));
+        Object.keys(side.shares).length ? bars(side.shares, regionsShown, most)
+          : side.which === "true" && !("true_shares" in picture) ? null
+          : element("small", { textContent: "No share: nothing speaks for it, or no region is marked." }))));
   }
 
   const errors = pictures.filter((picture) => !isRight(picture));
   let failing = false;
   const modes = [["All pictures", pictures, false], ["Failures side by side", errors, true]].map(([text, of, mode]) =>
     element("button", { className: "button", type: "button", textContent: `${text} (${of.length})`, disabled: !of.length,
-      onclick: () => { failing = mode; show(); } }));
+      onclick: () => {
+        failing = mode;
+        sort.select.value = mode ? "wrong" : "";
+        show();
+      } }));
 
   function show(limit = PAGE) {
     shown = limit;
@@ -278,13 +285,13 @@
     const among = failing ? errors : pictures;
     const fits = among.filter((picture) => filters.every(([control, value]) =>
       control.hidden || control.select.value === "" || String(value(picture)) === control.select.value));
-    const key = sort.select.value || (failing ? "wrong" : "");
+    const key = sort.select.value;
     if (key) fits.sort((a, b) => rank(key)(b) - rank(key)(a));
     grid.className = failing ? "failures" : "grid";
     grid.replaceChildren(...fits.slice(0, shown).map((picture) => (failing ? failure : tile)(picture, fits)));
     const rest = leftOut ? `; ${leftOut} more are in the run folder` : "";
     count.textContent = `${fits.length} of ${among.length} ${failing ? "errors" : "pictures"} shown here${rest}. True class → answer of the model.${
-      failing ? " Most confident errors first, unless sorted otherwise; bold: the region on which the two maps differ most." : ""}`;
+      failing ? " Bold: the region on which the two maps differ most." : ""}`;
     more.textContent = `Show ${Math.min(PAGE, fits.length - shown)} more`;
     more.hidden = fits.length <= shown;
   }

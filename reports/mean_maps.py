@@ -149,7 +149,8 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
     path = run.folder / f"{tables.MAPS.name}.parquet"
     if not path.is_file() or run.audited.empty:
         return None
-    cells = cells_of(run)
+    gaps = _gaps(run)
+    cells = cells_of(run, gaps)
     live, shown, area = _facts(run, path)
     if not live.any():
         return None
@@ -168,7 +169,7 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
         "regions_left_out": left_out,
         "maps": {
             "classes": cells.classes,
-            "gaps": [_gap(run, name) for name in cells.classes],
+            "gaps": [gaps.get(name) for name in cells.classes],
             "attributes": [
                 {"name": name, "levels": levels} for name, levels in cells.subgroups.items()
             ],
@@ -182,12 +183,12 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
     }
 
 
-def cells_of(run: Run) -> Cells:
+def cells_of(run: Run, gaps: dict[str, float]) -> Cells:
     """The cells to show: classes with the widest accuracy gap first, then the largest."""
     audited = run.audited
     labels = audited["label"].astype(str)
     size = labels.value_counts()
-    ranked = sorted(run.classes, key=lambda name: (-(_gap(run, name) or 0), -size[name], name))
+    ranked = sorted(run.classes, key=lambda name: (-gaps.get(name, 0), -size[name], name))
     classes = ranked[:CLASSES]
     number = {name: i for i, name in enumerate(classes)}
     of_class: Codes = np.asarray(labels.map(number).fillna(-1), dtype=np.int64)
@@ -207,15 +208,16 @@ def cells_of(run: Run) -> Cells:
     return Cells(classes, subgroups, codes, clusters)
 
 
-def _gap(run: Run, label: str) -> float | None:
-    """Widest difference of accuracy between large enough subgroups of one attribute."""
-    gaps = []
+def _gaps(run: Run) -> dict[str, float]:
+    """By class, the widest difference of accuracy between large subgroups of one attribute."""
+    widest: dict[str, float] = {}
     for attribute in run.attributes:
         rows = run.cells("accuracy", attribute)
-        known = rows[(rows["target_class"] == label) & ~run.is_small(rows)]["effect"]
-        if len(known) > 1:
-            gaps.append(float(known.max() - known.min()))
-    return max(gaps, default=None)
+        effects = rows[~run.is_small(rows)].groupby("target_class")["effect"]
+        gaps = (effects.max() - effects.min())[effects.size() > 1]
+        for label, gap in zip(gaps.index, gaps, strict=True):
+            widest[str(label)] = max(float(gap), widest.get(str(label), 0.0))
+    return widest
 
 
 def _batches(run: Run, path: Path) -> Iterator[Batch]:
@@ -232,8 +234,8 @@ def _batches(run: Run, path: Path) -> Iterator[Batch]:
             grid = rows["height"][0].as_py(), rows["width"][0].as_py()
             yield Batch(
                 at[kept].astype(np.int64),
-                rows["map"].flatten().to_numpy().reshape(-1, *grid)[kept],
-                rows["masks"].flatten().to_numpy().reshape(-1, regions, *grid)[kept],
+                rows["map"].flatten().to_numpy().reshape(len(rows), *grid)[kept],
+                rows["masks"].flatten().to_numpy().reshape(len(rows), regions, *grid)[kept],
             )
     except (pa.ArrowInvalid, KeyError, ValueError, OSError) as error:
         problem = str(error).splitlines()[0]

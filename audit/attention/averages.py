@@ -80,16 +80,17 @@ def crops(maps: Floats, around: Floats, side: int) -> tuple[Floats, Flags]:
     Returns
     -------
     Values ``[n, side, side]``, bilinear between the middles of the cells, and which of the places
-    lie in the picture.
+    lie in the picture; the others are 0.
     """
     start, length = around[..., :1], np.diff(around, axis=-1)
     places = SURROUNDINGS * (np.arange(side) + 0.5) / side - (SURROUNDINGS - 1) / 2
     at = start + length * places
     height, width = maps.shape[1:]
     rows, columns = _interpolation(at[:, 0], height), _interpolation(at[:, 1], width)
-    inside = (at >= 0) & (at <= np.array([height, width])[:, None])
-    values: Floats = rows @ maps @ columns.transpose(0, 2, 1)
-    return values, inside[:, 0, :, None] & inside[:, 1, None, :]
+    within = (at >= 0) & (at <= np.array([height, width])[:, None])
+    inside = within[:, 0, :, None] & within[:, 1, None, :]
+    values: Floats = (rows @ maps @ columns.transpose(0, 2, 1)) * inside
+    return values, inside
 
 
 def _interpolation(at: Floats, count: int) -> Floats:

@@ -104,7 +104,7 @@ def _write_config(folder: Path, labels: tuple[str, ...], attribute: str) -> None
             "roles": {"core": ["tools"], "forbidden": ["face", "hair"]},
         },
     }
-    text = yaml.safe_dump(config, allow_unicode=True)
+    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 

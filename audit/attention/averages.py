@@ -10,6 +10,7 @@ Flags = NDArray[np.bool_]
 Codes = NDArray[np.int64]
 
 SURROUNDINGS = 2.0  # a crop is as many times as high and wide as the region's box
+_ROUNDING = 1e-6  # in cells: a place on the edge of the picture lies in it
 
 
 def densities(maps: NDArray[np.floating]) -> Floats:
@@ -87,7 +88,7 @@ def crops(maps: Floats, around: Floats, side: int) -> tuple[Floats, Flags]:
     at = start + length * places
     height, width = maps.shape[1:]
     rows, columns = _interpolation(at[:, 0], height), _interpolation(at[:, 1], width)
-    within = (at >= 0) & (at <= np.array([height, width])[:, None])
+    within = (at >= -_ROUNDING) & (at <= np.array([height, width])[:, None] + _ROUNDING)
     inside = within[:, 0, :, None] & within[:, 1, None, :]
     values: Floats = (rows @ maps @ columns.transpose(0, 2, 1)) * inside
     return values, inside

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 Array = npt.NDArray[np.float64]
 Sample = tuple[Array, Array]  # raw map, mask of the region; both [h, w]
+EDGE = 1e-6  # a place on the edge of a picture lies in it
 
 
 def density(raw: Array) -> Array:
@@ -43,7 +44,10 @@ def aligned_mean(clusters: Mapping[str, Sequence[Sample]], side: int) -> Array:
                     top, bottom, left, right = box(mask)
                     row = (top + bottom) / 2 + (bottom - top) * 2 * ((y + 0.5) / side - 0.5)
                     column = (left + right) / 2 + (right - left) * 2 * ((x + 0.5) / side - 0.5)
-                    if 0 <= row <= raw.shape[0] and 0 <= column <= raw.shape[1]:
+                    if (
+                        -EDGE <= row <= raw.shape[0] + EDGE
+                        and -EDGE <= column <= raw.shape[1] + EDGE
+                    ):
                         total += bilinear(density(raw), row, column) / len(samples)
                         weight += 1 / len(samples)
             if weight >= len(clusters) / 2:

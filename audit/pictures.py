@@ -113,19 +113,20 @@ def _groups(
     interventions: pd.DataFrame,
     forbidden: list[str],
 ) -> list[tuple[Choice, list[str]]]:
-    """The groups of a class, each with its samples in the order of the rule."""
+    """The groups of a class that are not empty, each with its samples in the rule's order."""
     ids = set(own["sample_id"])
     wrong = own[own["prediction"].astype(str) != label].sort_values("score", ascending=False)
     true = attention[attention["sample_id"].isin(ids) & (attention["explained"] == "true")]
     answered = attention["target_class"].astype(str) == label
     predicted = attention[answered & (attention["explained"] == "predicted") & ~attention["dead"]]
-    return [
+    groups = [
         (Choice(RELIES), _relying(interventions[interventions["sample_id"].isin(ids)])),
         (Choice(WRONG), wrong["sample_id"].tolist()),
         *((Choice(EXTREME, region), _extreme(predicted, region)) for region in forbidden),
         (Choice(TYPICAL), _typical(true)),
         (Choice(DEAD), true.loc[true["dead"], "sample_id"].unique().tolist()[:2]),
     ]
+    return [(choice, found) for choice, found in groups if found]
 
 
 def _extreme(attention: pd.DataFrame, region: str) -> list[str]:
@@ -205,7 +206,7 @@ def _drawn_batch(
 ) -> Iterator[dict[str, Any]]:
     attribution = explain_batch(context, batch, rows)
     size = (batch.images.shape[-2], batch.images.shape[-1])
-    maps = _overlays(attribution, size)
+    maps = overlays(attribution, size)
     true = class_ids(context, rows["label"])
     true_scores = attribution.logits.softmax(1).gather(1, true[:, None])[:, 0].cpu().numpy()
     guided = None
@@ -240,7 +241,7 @@ def _drawn_batch(
         }
 
 
-def _overlays(attribution: Attribution, size: tuple[int, int]) -> dict[str, list[Picture | None]]:
+def overlays(attribution: Attribution, size: tuple[int, int]) -> dict[str, list[Picture | None]]:
     """Per kind of map, of each sample: what speaks for a class, and, where any does, against it.
 
     What speaks against is the counterfactual map of the Grad-CAM paper's section 3.3: the one with

@@ -45,6 +45,7 @@ _COMPARED = [
     *("margin_before", "margin_after"),
 ]
 RELIES, WRONG, EXTREME, TYPICAL, DEAD = "relies", "wrong", "extreme", "typical", "dead"
+OVERLAY = 112  # pixels of an overlay's longer side: maps are smooth, and pages scale them
 
 
 class Choice(NamedTuple):
@@ -206,7 +207,7 @@ def _drawn_batch(
 ) -> Iterator[dict[str, Any]]:
     attribution = explain_batch(context, batch, rows)
     size = (batch.images.shape[-2], batch.images.shape[-1])
-    maps = overlays(attribution, size)
+    maps = overlays(attribution, _at_most(size, OVERLAY))
     true = class_ids(context, rows["label"])
     true_scores = attribution.logits.softmax(1).gather(1, true[:, None])[:, 0].cpu().numpy()
     guided = None
@@ -257,6 +258,12 @@ def overlays(attribution: Attribution, size: tuple[int, int]) -> dict[str, list[
             heat_overlay(one, COLD) if one.any() else None for one in against
         ]
     return found
+
+
+def _at_most(size: tuple[int, int], longer: int) -> tuple[int, int]:
+    """A size of the same shape whose longer side is at most so many pixels."""
+    factor = min(1.0, longer / max(size))
+    return max(1, round(size[0] * factor)), max(1, round(size[1] * factor))
 
 
 def _save_maps(folder: Path, stem: str, maps: dict[str, Picture], right: bool) -> dict[str, str]:

@@ -4,144 +4,27 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
-from numpy.typing import NDArray
-from scipy import sparse
 
 from audit import tables
-from audit.attention.averages import Codes, Flags, Floats, boxes, crops, densities, equal_clusters
+from audit.attention.averages import Codes, Flags, Floats
 from audit.attention.measure import MEASURABLE_CELLS
-from audit.errors import RunError
 from audit.pictures import HEAT
+from reports.averaging import Cells, Frame, Outlines, batches
 from reports.figures import style
 from reports.run import Run, by_level
 
 CLASSES = 48  # classes that the page holds; the rest stay in the run folder
 LEVELS = 12  # subgroups per attribute, the largest
-REGIONS = 4  # regions to align on
-SIDE = 14  # places per side of an aligned map
+REGIONS = 6  # regions to align on
 BUDGET = 600_000  # bytes of encoded maps
 _MISSING = 255
-_BATCH = 1024
 _ROUNDING = 1e-2  # of a region's size in cells: masks are kept in half precision
 _ROLES = ("forbidden", "core", "allowed")
-
-
-class Batch(NamedTuple):
-    """Maps that explain the true class: places on the axis of the audited samples, maps, masks."""
-
-    at: Codes
-    maps: NDArray[np.float32]
-    masks: NDArray[np.float16]
-
-
-@dataclass(frozen=True)
-class Cells:
-    """Which cells each audited sample is in: its class as a whole, and one per attribute.
-
-    Attributes
-    ----------
-    subgroups
-        Levels by attribute; the first, without a name, has one level: all.
-    codes
-        Per attribute, the cell of each sample ``[n]``; -1: of a class or level not shown.
-    clusters
-        ``[n]`` cluster codes.
-    """
-
-    classes: list[str]
-    subgroups: dict[str, list[str]]
-    codes: list[Codes]
-    clusters: Codes
-
-    @cached_property
-    def offsets(self) -> list[int]:
-        """First cell of each attribute, and the number of cells."""
-        sizes = [len(self.classes) * len(levels) for levels in self.subgroups.values()]
-        return [0, *np.cumsum(sizes).tolist()]
-
-    def weights(self, usable: Flags) -> sparse.csc_matrix:
-        """Weights ``[cells, n]`` of the usable samples; they sum to the number of clusters."""
-        parts = []
-        for codes in self.codes:
-            at = np.flatnonzero(usable & (codes >= 0))
-            parts.append((equal_clusters(codes[at], self.clusters[at]), codes[at], at))
-        values, rows, columns = (np.concatenate(part) for part in zip(*parts, strict=True))
-        return sparse.csc_matrix((values, (rows, columns)), (self.offsets[-1], len(usable)))
-
-    def count(self, flags: Flags) -> Codes:
-        """Number of flagged samples in each cell."""
-        inside = [codes[flags & (codes >= 0)] for codes in self.codes]
-        return np.bincount(np.concatenate(inside), minlength=self.offsets[-1])
-
-
-@dataclass
-class Frame:
-    """Sums of the maps of each cell on one frame: the picture, or the box of a region."""
-
-    region: str | None
-    index: int | None
-    usable: Flags
-    weights: sparse.csc_matrix
-    sums: Any = 0.0
-    seen: Any = 0.0
-    size: tuple[int, int] = field(default=(0, 0))
-
-    def add(self, batch: Batch) -> None:
-        """Add maps to the sums."""
-        own = self.usable[batch.at]
-        values = densities(batch.maps[own])
-        inside = np.ones(values.shape, bool)
-        if self.index is not None:
-            values, inside = crops(values, boxes(batch.masks[own, self.index]), SIDE)
-        weights = self.weights[:, batch.at[own]]
-        self.size = values.shape[1], values.shape[2]
-        self.sums = self.sums + weights @ values.reshape(len(values), -1)
-        self.seen = self.seen + weights @ inside.reshape(len(values), -1).astype(float)
-
-    @property
-    def clusters(self) -> Codes:
-        """Number of clusters in each cell."""
-        return np.asarray(self.weights.sum(1)).reshape(-1).round().astype(np.int64)
-
-    def means(self) -> Floats:
-        """Mean ``[cells, places]`` over clusters; NaN where under half show that place."""
-        known = self.seen >= np.maximum(self.clusters, 1)[:, None] / 2
-        return np.where(known, self.sums / np.where(known, self.seen, 1), np.nan)
-
-
-@dataclass
-class Outlines:
-    """Sums of the masks of some regions over each class."""
-
-    regions: list[tuple[str, int]]
-    weights: sparse.csc_matrix
-    sums: Any = 0.0
-
-    def add(self, batch: Batch) -> None:
-        """Add masks to the sums."""
-        if not self.regions:
-            return
-        masks = batch.masks[:, [index for _, index in self.regions]].astype(np.float64)
-        self.sums = self.sums + self.weights[:, batch.at] @ masks.reshape(len(masks), -1)
-
-    def encoded(self) -> list[dict[str, Any]]:
-        """Per region and class the mean coverage, relative to where it is largest."""
-        if not self.regions:
-            return []
-        sums = self.sums.reshape(len(self.sums), len(self.regions), -1)
-        return [
-            {"region": name, "maps": [_bytes(one, one.max()) if one.any() else None for one in own]}
-            for (name, _), own in zip(self.regions, sums.swapaxes(0, 1), strict=True)
-        ]
 
 
 def mean_maps(run: Run) -> dict[str, Any] | None:
@@ -154,19 +37,20 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
     live, shown, area = _facts(run, path)
     if not live.any():
         return None
-    frames = [Frame(None, None, live, cells.weights(live))]
-    frames += list(_aligned(run, cells, live, shown, area))
+    aligned = list(_aligned(run, cells, live, shown, area))
+    frames = [Frame(None, None, live, cells.weights(live)), *aligned[:REGIONS]]
     marked = [(one.region, one.index) for one in frames if one.region and one.index is not None]
     outlines = Outlines(marked, cells.weights(live)[: len(cells.classes)])
-    for batch in _batches(run, path):
+    for batch in batches(run, path):
         outlines.add(batch)
         for frame in frames:
             frame.add(batch)
-    drawn, left_out = _within_budget([_encoded(run, cells, frame, live) for frame in frames])
+    drawn = _within_budget([_encoded(run, cells, frame, live) for frame in frames])
     return {
         "least": run.config.policy.min_clusters,
         "classes_left_out": len(run.classes) - len(cells.classes),
-        "regions_left_out": left_out,
+        "levels": LEVELS,
+        "regions_left_out": 1 + len(aligned) - len(drawn),
         "maps": {
             "classes": cells.classes,
             "gaps": [gaps.get(name) for name in cells.classes],
@@ -178,7 +62,7 @@ def mean_maps(run: Run) -> dict[str, Any] | None:
             "below": style.LIGHT["below"],
             "above": style.LIGHT["above"],
             "frames": drawn,
-            "outlines": outlines.encoded(),
+            "outlines": _outlined(outlines),
         },
     }
 
@@ -220,34 +104,12 @@ def _gaps(run: Run) -> dict[str, float]:
     return widest
 
 
-def _batches(run: Run, path: Path) -> Iterator[Batch]:
-    """Maps of the audited samples' true class, a few at a time."""
-    axis = pd.Index(run.audited["sample_id"])
-    regions = len(run.config.regions.names)
-    columns = ["sample_id", "explained", "height", "width", "map", "masks"]
-    try:
-        for rows in pq.ParquetFile(path).iter_batches(_BATCH, columns=columns):
-            at = axis.get_indexer(rows["sample_id"].to_pandas())
-            kept = (rows["explained"].to_pandas() == "true").to_numpy() & (at >= 0)
-            if not kept.any():
-                continue
-            grid = rows["height"][0].as_py(), rows["width"][0].as_py()
-            yield Batch(
-                at[kept].astype(np.int64),
-                rows["map"].flatten().to_numpy().reshape(len(rows), *grid)[kept],
-                rows["masks"].flatten().to_numpy().reshape(len(rows), regions, *grid)[kept],
-            )
-    except (pa.ArrowInvalid, KeyError, ValueError, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise RunError(f"{path}: not a table of maps ({problem}); run the audit again") from error
-
-
 def _facts(run: Run, path: Path) -> tuple[Flags, Flags, Floats]:
     """Which maps ``[n]`` have positive mass, which show a region ``[n, regions]``, how large."""
     live = np.zeros(len(run.audited), bool)
     sizes = np.zeros((len(live), len(run.config.regions.names)))
     cells = 1
-    for batch in _batches(run, path):
+    for batch in batches(run, path):
         live[batch.at] = (batch.maps > 0).any((1, 2))
         sizes[batch.at] = batch.masks.sum((2, 3), dtype=np.float64)
         cells = batch.maps[0].size
@@ -260,14 +122,10 @@ def _aligned(run: Run, cells: Cells, live: Flags, shown: Flags, area: Floats) ->
     """Frames of the regions that enough clusters of a cell show and that leave room around them."""
     names = run.config.regions.names
     roles = [_ROLES.index(_gravest_role(run, name)) for name in names]
-    offered = 0
     for index in np.argsort(roles, kind="stable").tolist():
         usable = live & shown[:, index]
-        weights = cells.weights(usable)
-        frame = Frame(names[index], index, usable, weights)
-        enough = (frame.clusters >= run.config.policy.min_clusters).any()
-        if enough and area[index] < 0.5 and offered < REGIONS:
-            offered += 1
+        frame = Frame(names[index], index, usable, cells.weights(usable))
+        if area[index] < 0.5 and (frame.clusters >= run.config.policy.min_clusters).any():
             yield frame
 
 
@@ -313,13 +171,24 @@ def _bytes(values: Floats, peak: float) -> str:
     return base64.b64encode(scaled.astype(np.uint8).tobytes()).decode("ascii")
 
 
-def _within_budget(frames: list[dict[str, Any]]) -> tuple[list[dict[str, Any]], int]:
-    """The first frames that fit into the budget, the picture's at least; how many do not."""
+def _outlined(outlines: Outlines) -> list[dict[str, Any]]:
+    """Per region and class the mean coverage, relative to where it is largest."""
+    if not outlines.regions:
+        return []
+    return [
+        {"region": name, "maps": [_bytes(one, one.max()) if one.any() else None for one in own]}
+        for (name, _), own in zip(
+            outlines.regions, outlines.by_region().swapaxes(0, 1), strict=True
+        )
+    ]
+
+
+def _within_budget(frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first frames that fit into the budget, the picture's at least."""
     sizes = [
         sum(
             len(cell[-1] or "") for table in frame["cells"] for row in table for cell in row if cell
         )
         for frame in frames
     ]
-    fit = max(1, int((np.cumsum(sizes) <= BUDGET).sum()))
-    return frames[:fit], len(frames) - fit
+    return frames[: max(1, int((np.cumsum(sizes) <= BUDGET).sum()))]

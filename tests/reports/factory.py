@@ -104,7 +104,7 @@ def _write_config(folder: Path, labels: tuple[str, ...], attribute: str) -> None
             "roles": {"core": ["tools"], "forbidden": ["face", "hair"]},
         },
     }
-    text = yaml.safe_dump(config, allow_unicode=True, sort_keys=False)
+    text = yaml.safe_dump(config, allow_unicode=True)
     (folder / "config.yaml").write_text(text, encoding="utf-8")
 
 
@@ -449,13 +449,13 @@ def _write_maps(
     audited = samples[(samples["part"] == "audit") & (samples["status"] == tables.OK)]
     cell = SIZE // GRID
     masks = np.zeros((len(REGIONS), GRID, GRID))
-    for number, region in enumerate(REGIONS[:-1]):
-        top, bottom, left, right = BOXES[region]
+    names = sorted(REGIONS)  # as the configuration has them
+    for region, (top, bottom, left, right) in BOXES.items():
         fine = np.zeros((SIZE, SIZE))
         fine[top:bottom, left:right] = 1
-        masks[number] = fine.reshape(GRID, cell, GRID, cell).mean((1, 3))
-    masks[-1] = np.clip(1 - masks.sum(0), 0, 1)
-    looked_at = masks[REGIONS.index("hair" if biased else "tools")]
+        masks[names.index(region)] = fine.reshape(GRID, cell, GRID, cell).mean((1, 3))
+    masks[names.index("background")] = np.clip(1 - masks.sum(0), 0, 1)
+    looked_at = masks[names.index("hair" if biased else "tools")]
     maps = looked_at * rng.lognormal(0, 0.5, (len(audited), 1, 1))
     maps = maps + rng.uniform(-0.1, 0.2, maps.shape[:1] + looked_at.shape)
     maps[28::29] = -1.0

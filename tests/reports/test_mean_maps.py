@@ -14,6 +14,7 @@ import yaml
 
 from audit import tables
 from audit.errors import RunError
+from reports import averaging
 from reports import mean_maps as module
 from reports.build import build_report
 from reports.mean_maps import mean_maps
@@ -23,6 +24,8 @@ from tests.reports.browser import EXECUTABLE, Page, chromium
 from tests.reports.factory import REGIONS, make_run
 
 GRID = (5, 6)
+NAMES = sorted(REGIONS)  # as the configuration has them
+FACE = NAMES.index("face")
 LEAST = 4
 READY = "document.documentElement?.dataset.charts === 'ready'"
 TILES = "[...document.querySelectorAll('#mean-maps .mean-cells figure')]"
@@ -44,10 +47,10 @@ def run(tmp_path: Path) -> Path:
         raw[:2] += 4 * (row["cluster_id"] == "large")
         masks = np.zeros((len(REGIONS), *GRID))
         top, left = rng.integers(0, 4), rng.integers(0, 4)
-        masks[0, top : top + 2, left : left + 2] = rng.uniform(0.6, 1)
-        masks[1, 0, 0] = 1  # hair: too small to be measured
-        masks[3, 1:3, :2] = i % 4 != 0  # tools: not in every picture
-        masks[4] = 1  # background: everywhere
+        masks[FACE, top : top + 2, left : left + 2] = rng.uniform(0.6, 1)
+        masks[NAMES.index("hair"), 0, 0] = 1  # too small to be measured
+        masks[NAMES.index("tools"), 1:3, :2] = i % 4 != 0  # not in every picture
+        masks[NAMES.index("background")] = 1
         for explained, values in (("true", -abs(raw) if i % 11 == 0 else raw), ("predicted", -raw)):
             rows.append(
                 {
@@ -60,7 +63,7 @@ def run(tmp_path: Path) -> Path:
     tables.write_table(pd.DataFrame(rows), tables.MAPS, folder / "maps.parquet")
     config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
     config["policy"] = {"min_clusters": LEAST}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False), encoding="utf-8")
+    (folder / "config.yaml").write_text(yaml.safe_dump(config), encoding="utf-8")
     return folder
 
 
@@ -93,13 +96,14 @@ def cells_by_loop(folder: Path) -> Iterator[tuple[tuple[int, int, int], pd.DataF
 def test_means_and_counts_are_those_of_the_slow_loop(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_BATCH", 7)
+    monkeypatch.setattr(averaging, "_BATCH", 7)
+    monkeypatch.setattr(averaging, "SIDE", 6)
     page = made(run)["maps"]
     assert [frame["region"] for frame in page["frames"]] == [None, "face", "tools"]
     compared = naive_differs = 0
     for (a, c, k), rows in cells_by_loop(run):
         for frame in page["frames"]:
-            region = 0 if frame["region"] is None else REGIONS.index(frame["region"])
+            region = NAMES.index(frame["region"] or "face")
             clusters: dict[str, list[oracle.Sample]] = {}
             dead = absent = 0
             for row in rows.to_dict("records"):
@@ -124,7 +128,7 @@ def test_means_and_counts_are_those_of_the_slow_loop(
                 )
                 naive_differs += abs(naive - wanted).max() > 0.05 * frame["peak"]
             else:
-                wanted = oracle.aligned_mean(clusters, module.SIDE)
+                wanted = oracle.aligned_mean(clusters, averaging.SIDE)
             np.testing.assert_allclose(decoded(cell, frame), wanted, atol=0.005 * frame["peak"])
             compared += 1
     assert compared >= 12
@@ -141,7 +145,7 @@ def test_outlines_are_the_mean_masks_of_a_class(run: Path) -> None:
         clusters: dict[str, list[np.ndarray]] = {}
         for row in rows.to_dict("records"):
             if (np.asarray(row["map"]) > 0).any():
-                mask = np.asarray(row["masks"], float).reshape(-1, *GRID)[0]
+                mask = np.asarray(row["masks"], float).reshape(-1, *GRID)[FACE]
                 clusters.setdefault(row["cluster_id"], []).append(mask)
         mean = np.mean([np.mean(own, 0) for own in clusters.values()], 0)
         drawn = decoded([outline["maps"][c]], {"size": GRID, "peak": 1})

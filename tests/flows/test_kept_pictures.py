@@ -15,6 +15,8 @@ def test_each_picture_has_scores_shares_and_maps_of_both_classes(finished: Path)
     attention = tables.read_table(
         finished / "attention.parquet", tables.ATTENTION, where={"method": "grad-cam"}
     ).set_index(["sample_id", "explained", "region"])
+    raw = tables.read_table(finished / "maps.parquet", tables.MAPS)
+    grids = raw.set_index(["sample_id", "explained"])["map"].map(min)
     samples = tables.read_table(finished / "samples.parquet", tables.SAMPLES)
     scores = samples[samples["part"] == "audit"].set_index("sample_id")["score"]
     assert told
@@ -27,10 +29,11 @@ def test_each_picture_has_scores_shares_and_maps_of_both_classes(finished: Path)
         right = one["label"] == one["prediction"]
         assert (one["true_score"] == pytest.approx(one["score"], abs=1e-5)) == right
         maps = one["maps"]
-        assert {"true", "predicted"} <= set(maps)
+        for explained in ("true", "predicted"):
+            assert explained in maps
+            assert (f"against-{explained}" in maps) == (grids[one["sample_id"], explained] < 0)
         assert (maps["true"] == maps["predicted"]) == right
         for name in (*maps.values(), one["original"]):
             assert (finished / "pictures" / name).is_file()
         assert (one["chosen_for"] == "extreme") == (one["chosen_region"] is not None)
-    assert any("against-predicted" in one["maps"] for one in told)
     assert {"extreme", "typical"} <= {one["chosen_for"] for one in told}

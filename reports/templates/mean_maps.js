@@ -153,6 +153,7 @@
     const spread = lines.flatMap(({ cells }) => cells.flatMap(({ values }) => [...values ?? []]))
       .filter((value) => !Number.isNaN(value)).map(Math.abs);
     const limit = spread.reduce((a, b) => Math.max(a, b), signed ? 0.5 : 1);
+    body.className = lines.every(({ cells }) => cells.length <= 3) ? "mean-rows paired" : "mean-rows";
     body.replaceChildren(...lines.map(({ label, gap, cells }, i) => element("div", { className: "mean-row" },
       element("h3", {}, name(label), gap === null ? null : element("small", { textContent:
         ` accuracy differs by up to ${Math.round(100 * gap)} points between subgroups` })),

@@ -290,7 +290,7 @@
     grid.className = failing ? "failures" : "grid";
     grid.replaceChildren(...fits.slice(0, shown).map((picture) => (failing ? failure : tile)(picture, fits)));
     const rest = leftOut ? `; ${leftOut} more are in the run folder` : "";
-    count.textContent = `${fits.length} of ${among.length} ${failing ? "errors" : "pictures"} shown here${rest}. True class → answer of the model.${
+    count.textContent = `${fits.length} of ${among.length} ${failing ? "errors among the pictures kept" : "pictures"}${rest}. True class → answer of the model.${
       failing ? " Bold: the region on which the two maps differ most." : ""}`;
     more.textContent = `Show ${Math.min(PAGE, fits.length - shown)} more`;
     more.hidden = fits.length <= shown;

@@ -22,7 +22,7 @@ from reports.run import Run, read_run
 from reports.sections import SECTIONS
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-SCRIPTS = ("page.js", "charts.js", "pictures.js", "review.js", "blind.js")
+SCRIPTS = ("page.js", "charts.js", "pictures.js", "mean_maps.js", "review.js", "blind.js")
 
 
 def build_report(run: Path) -> Path:
@@ -115,6 +115,7 @@ def _gallery_words(run: Run) -> dict[str, Any]:
             for label in {str(picture.get("label")) for picture in run.pictures}
         },
         "fills": {name: words.fill(name) for name in (*FILLS, "donor")},
+        "terms": {key: words.TERMS[key] for key in ("counterfactual",)},
     }
 
 

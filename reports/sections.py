@@ -13,6 +13,7 @@ from reports import discovery, explainer, words
 from reports.blind import blind
 from reports.data_bias import data_bias
 from reports.figures import accuracy, attention, composition, effects, style, training
+from reports.mean_maps import mean_maps
 from reports.run import Record, Run
 
 CARD_PICTURES = 6
@@ -254,6 +255,7 @@ SECTIONS = (
     Section("findings", "Findings", findings),
     Section("reliance", "Reliance", reliance),
     Section("attention", "Attention", attention_screen),
+    Section("mean_maps", "Mean maps", mean_maps),
     Section("explainer", "Explainer", explainer.scorecard),
     Section("neurons", "Neurons", discovery.neurons),
     Section("cues", "Unnamed cues", discovery.cues),

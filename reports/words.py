@@ -45,6 +45,9 @@ TERMS = {
     "elsewhere, in standard deviations of that lead.",
     "grad-cam": "A heat map of the places that raised the score of a class (Selvaraju et al., "
     "2017). It shows where the model looks, not whether it relies on it.",
+    "counterfactual": "Places that lower the score of a class: where there is evidence against it. "
+    "Heat maps with the sign turned (section 3.3 of the Grad-CAM paper). It shows where, not "
+    "whether, an answer would change.",
     "guided": "A fine-grained version of the heat map for the eye; it never enters the verdict.",
     "agreement": "How far the places where a channel fires lie in the region: 0 is chance, 1 all "
     "that their sizes allow (Loevinger's H). From 0.3 the channel is named.",
@@ -73,6 +76,8 @@ TERMS = {
 }
 
 TERMS |= {
+    "mean-density": "Part of the attention in a place, divided by the part that it would get if "
+    "attention were spread evenly over the picture.",
     "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
     "the screen (Benjamini and Hochberg).",
     "attention-nominated": "The attention screen found the region out of the ordinary for this "

@@ -1,6 +1,6 @@
 "use strict";
 (() => {
-  const { pictures, files, roles, fills, left_out: leftOut } = data.gallery;
+  const { pictures, files, roles, fills, terms, left_out: leftOut } = data.gallery;
   const SVG = "http://www.w3.org/2000/svg";
   const PAGE = 24;
   const ORDER = ["", "allowed", "core", "forbidden"]; // later ones are drawn on top
@@ -9,10 +9,16 @@
     swap: { act: "from another subgroup", placebo: "from the same subgroup" },
     sufficiency: { act: "only this region left" },
   };
+  const RULES = { relies: "relies on a region", wrong: "failed", extreme: "extreme", typical: "typical", dead: "no heat map" };
   const short = (text, limit = 40) => text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
   const name = (text) => element("bdi", { className: "name", title: text, textContent: short(String(text)) });
   const percent = (value) => Number.isFinite(value) ? `${Math.round(100 * value)}\u202f%` : "–";
   const decimal = (value) => Number.isFinite(value) ? value.toFixed(1).replace("-", "\u2212") : "–";
+  const term = (text, key) => {
+    const made = element("span", { className: "term", tabIndex: 0, textContent: text });
+    made.dataset.tip = terms[key];
+    return made;
+  };
   const isRight = (picture) => picture.label === picture.prediction;
   const mapOf = (picture, which) => files[picture.maps?.[which]] && picture.maps[which];
 
@@ -54,8 +60,38 @@
       : element("span", { className: "wrong" }, "✕ ", name(picture.prediction));
   }
 
-  // The details of one picture.
+  // How strongly heat maps cover the pictures: one setting for the gallery and the dialog.
   const dialog = document.getElementById("detail");
+  const gallery = document.getElementById("gallery");
+  let strength = 0.75;
+  function strengthSlider() {
+    const slider = element("input", { className: "strength", type: "range", min: 0, max: 1, step: 0.05, value: strength });
+    slider.addEventListener("input", () => {
+      strength = slider.value;
+      for (const place of [gallery, dialog]) place?.style.setProperty("--heat", strength);
+      document.querySelectorAll("input.strength").forEach((one) => { one.value = strength; });
+    });
+    return element("label", {}, "Heat map strength", slider);
+  }
+
+  // What each of the classes in question says of a picture: the true one, and the answer.
+  function sides(picture) {
+    const predicted = { which: "predicted", label: picture.prediction, score: picture.score, shares: picture.shares ?? {} };
+    const right = { which: "true", label: picture.label, score: picture.true_score, shares: picture.true_shares ?? {} };
+    return isRight(picture) ? [predicted] : [right, predicted];
+  }
+
+  function bars(shares, order, most = null) {
+    return element("div", { className: "shares" }, ...order.flatMap((region) => [
+      element("span", { className: region === most ? "most" : "" }, name(region)),
+      element("progress", { value: shares[region] ?? 0, max: 1, ariaLabel: `share on ${short(region)}` }),
+      element("span", { textContent: percent(shares[region]) })]));
+  }
+
+  const largestFirst = (all) => Object.keys(Object.assign({}, ...all)).sort((a, b) =>
+    Math.max(...all.map((one) => one[b] ?? 0)) - Math.max(...all.map((one) => one[a] ?? 0)));
+
+  // The details of one picture.
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
 
   function panel(picture, options, ...caption) {
@@ -74,14 +110,18 @@
   }
 
   function panels(...shown) {
-    return element("div", { className: "panels" }, ...shown);
+    return element("div", { className: "panels" }, ...shown.filter(Boolean));
+  }
+
+  function chosenAs(picture) {
+    const rule = RULES[picture.chosen_for] ?? short(String(picture.chosen_for));
+    return picture.chosen_region ? `${rule} for ` : rule;
   }
 
   function open(picture, order) {
     const regions = Object.keys(picture.outlines ?? {});
     const alt = describe(picture);
-    const maps = ["predicted", "true"].filter((which) => mapOf(picture, which));
-    const heats = isRight(picture) ? maps.slice(0, 1) : maps;
+    const asked = sides(picture);
     const step = (by) => {
       const next = order[order.indexOf(picture) + by];
       return element("button", { className: "button", type: "button", disabled: !next,
@@ -94,21 +134,28 @@
         element("h3", { id: "detail-title" }, name(picture.label), " → ", verdict(picture),
           Number.isFinite(picture.score) ? ` at ${percent(picture.score)}` : ""),
         element("p", { className: "note" }, ...facts, "sample ", name(picture.sample_id),
-          picture.chosen_for ? ` · chosen as: ${short(String(picture.chosen_for))}` : "")),
+          picture.chosen_for ? ` · chosen as: ${chosenAs(picture)}` : "", picture.chosen_region ? name(picture.chosen_region) : "")),
       element("nav", { ariaLabel: "Pictures" }, step(-1), step(1),
         element("button", { className: "button", type: "button", textContent: "Close", onclick: () => dialog.close() })));
-    const body = [head, panels(
+    const seen = (side, kind, speaks, score = "") => mapOf(picture, kind) && panel(picture,
+      { alt: `${alt}, what ${speaks} ${short(String(side.label))}`, heat: mapOf(picture, kind) },
+      `what ${speaks} `, name(side.label), score);
+    const body = [head, element("div", { className: "controls" }, strengthSlider()), panels(
       panel(picture, { alt, outlines: regions }, "picture with its regions"),
-      ...heats.map((which) => panel(picture, { alt: `${alt}, with heat map`, heat: mapOf(picture, which) },
-        "what speaks for ", name(which === "true" ? picture.label : picture.prediction))),
+      ...asked.map((side) => seen(side, side.which, "speaks for",
+        Number.isFinite(side.score) ? ` (score ${percent(side.score)})` : "")),
       files[picture.guided] ? panel(picture, { file: picture.guided, alt: `${alt}, Guided Grad-CAM` },
         "fine detail (Guided Grad-CAM)") : null)];
-    const shares = Object.entries(picture.shares ?? {}).sort((a, b) => b[1] - a[1]);
-    if (shares.length) {
-      body.push(element("h3", { textContent: "Share of the heat map" }), element("div", { className: "shares" },
-        ...shares.flatMap(([region, share]) => [element("span", {}, name(region)),
-          element("progress", { value: share ?? 0, max: 1, ariaLabel: `share on ${short(region)}` }),
-          element("span", { textContent: percent(share) })])));
+    const against = asked.map((side) => seen(side, `against-${side.which}`, "speaks against")).filter(Boolean);
+    if (against.length) {
+      body.push(element("h3", {}, "What speaks against (", term("counterfactual", "counterfactual"), ")"), panels(...against));
+    }
+    const told = asked.filter((side) => Object.keys(side.shares).length);
+    if (told.length) {
+      const order = largestFirst(told.map((side) => side.shares));
+      body.push(element("h3", { textContent: "Share of the heat map" }), element("div", { className: "sides" },
+        ...told.map((side) => element("div", {},
+          told.length > 1 ? element("p", { className: "note" }, "for ", name(side.label)) : null, bars(side.shares, order)))));
     }
     const variants = picture.variants ?? [];
     for (const region of new Set(variants.map((variant) => variant.region))) {
@@ -140,7 +187,6 @@
   }
 
   // The gallery: filters, views, pages.
-  const gallery = document.getElementById("gallery");
   if (!gallery) return;
   const unique = (values) => [...new Set(values.filter((value) => value !== undefined && value !== null))];
   const regions = unique(pictures.flatMap((picture) => Object.keys(picture.shares ?? {})));
@@ -159,21 +205,30 @@
     [choice("Class", byName(pictures.map((one) => one.label)), "all"), (one) => one.label],
     [choice("Predicted", byName(pictures.map((one) => one.prediction)), "all"), (one) => one.prediction],
     [choice("Answer", [["right", "right"], ["wrong", "wrong"]], "all"), (one) => isRight(one) ? "right" : "wrong"],
-    [choice("Chosen as", byName(pictures.map((one) => one.chosen_for)), "all"), (one) => one.chosen_for],
+    [choice("Chosen as", byName(pictures.map((one) => one.chosen_for))
+      .map(([value]) => [RULES[value] ?? value, value]), "all"), (one) => one.chosen_for],
     ...unique(pictures.flatMap((one) => Object.keys(one.attributes ?? {}))).map((attribute) => [
       choice(attribute, byName(pictures.map((one) => one.attributes?.[attribute])), "all"),
       (one) => String(one.attributes?.[attribute])]),
   ];
-  const drop = (picture) => Math.max(0, ...(picture.variants ?? [])
-    .filter((one) => one.arm !== "placebo" && one.test !== "sufficiency")
-    .map((one) => one.margin_before - one.margin_after).filter(Number.isFinite));
-  const sort = choice("Sort by", [["as chosen", ""], ["largest change when altered", "drop"],
+  const answerFilter = filters[2][0];
+  const drop = (variant) => variant.margin_before - variant.margin_after;
+  const mean = (values) => values.length ? values.reduce((a, b) => a + b, 0) / values.length : 0;
+  const effect = (picture) => Math.max(-Infinity, ...(picture.variants ?? [])
+    .filter((one) => one.arm === "act" && one.test !== "sufficiency").map((act) => drop(act) - mean(
+      picture.variants.filter((one) => one.arm === "placebo" && one.test === act.test
+        && one.region === act.region && one.fill === act.fill).map(drop))).filter(Number.isFinite));
+  const surelyWrong = (picture) => (isRight(picture) ? -1 : 1) * (picture.score ?? 0);
+  const sort = choice("Sort by", [["as chosen", ""], ["effect of altering, beyond the placebo", "effect"],
+    ["wrong answers, most confident first", "wrong"],
     ...regions.map((region) => [`attention on ${region}`, `share:${region}`])]);
+  const rank = (key) => ({ effect, wrong: surelyWrong })[key]
+    ?? ((picture) => picture.shares?.[key.slice("share:".length)] ?? -1);
+  const has = (kind) => pictures.some((picture) => mapOf(picture, kind));
   const view = choice("View", [["heat map, class predicted", "predicted"], ["heat map, true class", "true"],
-    ["Guided Grad-CAM", "guided"], ["picture only", ""]]);
+    ["against the class predicted", "against-predicted"], ["against the true class", "against-true"],
+    ["Guided Grad-CAM", "guided"], ["picture only", ""]].filter(([, kind]) => !kind.startsWith("against") || has(kind)));
   const outline = element("input", { type: "checkbox", onchange: () => show() });
-  const heat = element("input", { type: "range", min: 0, max: 1, step: 0.05, value: 0.75 });
-  heat.addEventListener("input", () => gallery.style.setProperty("--heat", heat.value));
   const count = element("p", { className: "note" });
   count.setAttribute("aria-live", "polite");
   const grid = element("div", { className: "grid" });
@@ -193,27 +248,61 @@
       element("span", { className: "words" }, name(picture.label), " → ", verdict(picture)));
   }
 
+  // An error explained: why not the true class, and why the one predicted (section 6.1 of the paper).
+  function failure(picture, order) {
+    const asked = sides(picture);
+    const regionsShown = largestFirst(asked.map((side) => side.shares)).slice(0, 5);
+    const apart = (region) => Math.abs((asked[1].shares[region] ?? 0) - (asked[0].shares[region] ?? 0));
+    const most = Object.keys(asked[0].shares).length && regionsShown.length
+      ? regionsShown.reduce((a, b) => apart(b) > apart(a) ? b : a) : null;
+    const outlines = outline.checked ? Object.keys(picture.outlines ?? {}) : [];
+    return element("article", { className: "failure" },
+      element("button", { className: "shot", type: "button", onclick: () => open(picture, order) },
+        stack(picture, { outlines, alt: describe(picture) }),
+        element("span", { className: "words" }, name(picture.label), " → ", verdict(picture))),
+      ...asked.map((side) => element("figure", {},
+        stack(picture, { heat: mapOf(picture, side.which), outlines,
+          alt: `${describe(picture)}, what speaks for ${short(String(side.label))}` }),
+        element("figcaption", {}, side.which === "true" ? "for the true class " : "for the answer ",
+          element("b", {}, name(side.label)), `, score ${percent(side.score)}`),
+        Object.keys(side.shares).length ? bars(side.shares, regionsShown, most)
+          : side.which === "true" && !("true_shares" in picture) ? null
+          : element("small", { textContent: "No share: nothing speaks for it, or no region is marked." }))));
+  }
+
+  const errors = pictures.filter((picture) => !isRight(picture));
+  let failing = false;
+  const modes = [["All pictures", pictures, false], ["Failures side by side", errors, true]].map(([text, of, mode]) =>
+    element("button", { className: "button", type: "button", textContent: `${text} (${of.length})`, disabled: !of.length,
+      onclick: () => {
+        failing = mode;
+        sort.select.value = mode ? "wrong" : "";
+        show();
+      } }));
+
   function show(limit = PAGE) {
     shown = limit;
-    const fits = pictures.filter((picture) => filters.every(([control, value]) =>
-      control.select.value === "" || String(value(picture)) === control.select.value));
+    modes.forEach((button, i) => button.setAttribute("aria-pressed", String(Boolean(i) === failing)));
+    answerFilter.hidden = view.hidden = failing;
+    const among = failing ? errors : pictures;
+    const fits = among.filter((picture) => filters.every(([control, value]) =>
+      control.hidden || control.select.value === "" || String(value(picture)) === control.select.value));
     const key = sort.select.value;
-    if (key === "drop") fits.sort((a, b) => drop(b) - drop(a));
-    if (key.startsWith("share:")) {
-      const region = key.slice("share:".length);
-      fits.sort((a, b) => (b.shares?.[region] ?? -1) - (a.shares?.[region] ?? -1));
-    }
-    grid.replaceChildren(...fits.slice(0, shown).map((picture) => tile(picture, fits)));
+    if (key) fits.sort((a, b) => rank(key)(b) - rank(key)(a));
+    grid.className = failing ? "failures" : "grid";
+    grid.replaceChildren(...fits.slice(0, shown).map((picture) => (failing ? failure : tile)(picture, fits)));
     const rest = leftOut ? `; ${leftOut} more are in the run folder` : "";
-    count.textContent = `${fits.length} of ${pictures.length} pictures${rest}. True class → answer of the model.`;
+    count.textContent = `${fits.length} of ${among.length} ${failing ? "errors among the pictures kept" : "pictures"}${rest}. True class → answer of the model.${
+      failing ? " Bold: the region on which the two maps differ most." : ""}`;
     more.textContent = `Show ${Math.min(PAGE, fits.length - shown)} more`;
     more.hidden = fits.length <= shown;
   }
 
-  gallery.replaceChildren(
+  const switcher = element("div", { className: "switch", ariaLabel: "Pictures or failures" }, ...modes);
+  switcher.setAttribute("role", "group");
+  gallery.replaceChildren(switcher,
     element("div", { className: "controls" }, ...filters.map(([control]) => control), sort),
-    element("div", { className: "controls" }, view,
-      element("label", {}, "Heat map strength", heat),
+    element("div", { className: "controls" }, view, strengthSlider(),
       element("label", { className: "check" }, outline, "Outline regions")),
     count, grid, more);
   show();

@@ -22,6 +22,7 @@ HOSTILE = [
 ]
 REGIONS = ("face", "hair", "clothing", "tools", "background")
 SIZE = 64
+GRID = 8
 BOXES = {  # top, bottom, left, right
     "hair": (6, 20, 18, 46),
     "face": (20, 34, 22, 42),
@@ -81,6 +82,7 @@ def make_run(
     _write_config(folder, labels, attribute)
     _write_pictures(rng, folder, rows, attribute, pictures)
     _write_discovery(rng, folder, labels, attribute)
+    _write_maps(rng, folder, rows, biased)
     return folder
 
 
@@ -338,6 +340,8 @@ def _write_pictures(
         scene = _scene(rng, dark=i % 2 == 0)
         files = {"original": scene, "guided": 255 - scene}
         files |= {"true": _heat("tools"), "predicted": _heat("hair" if i % 3 else "tools")}
+        files |= {"against-true": _heat("hair"), "against-predicted": _heat("clothing")}
+        maps = ("true", "predicted", "against-true", "against-predicted")
         variants = []
         for number, (region, arm) in enumerate(product(("hair", "face"), ("act", "placebo"))):
             top, bottom, left, right = BOXES[region if arm == "act" else "tools"]
@@ -362,19 +366,22 @@ def _write_pictures(
                 "label": row["label"],
                 "prediction": row["prediction"],
                 "score": row["score"],
+                "true_score": row["score"] if row["label"] == row["prediction"] else 0.1,
                 "attributes": {
                     name: row[tables.attribute_column(name)] for name in (attribute, "skin_tone")
                 },
                 "chosen_for": ("typical", "relies", "wrong")[i % 3],
+                "chosen_region": None,
                 "size": [SIZE, SIZE],
                 "original": f"{i:04}-original.webp",
-                "maps": {name: f"{i:04}-{name}.webp" for name in ("true", "predicted")},
+                "maps": {name: f"{i:04}-{name}.webp" for name in maps},
                 "guided": f"{i:04}-guided.webp",
                 "outlines": {
                     region: f"M{left} {top}H{right}V{bottom}H{left}Z"
                     for region, (top, bottom, left, right) in BOXES.items()
                 },
                 "shares": {"hair": 0.4, "face": 0.2, "clothing": 0.1, "tools": 0.2},
+                "true_shares": {"hair": 0.05, "face": 0.1, "clothing": 0.1, "tools": 0.7},
                 "variants": variants,
             }
         )
@@ -433,6 +440,36 @@ def _write_discovery(
             }
         )  # fmt: skip
     write_json(folder / "cues" / "pictures.json", {"pictures": records})
+
+
+def _write_maps(
+    rng: np.random.Generator, folder: Path, samples: pd.DataFrame, biased: bool
+) -> None:
+    """Grid maps that point at the hair of a biased run, else at the tools; each 29th is dead."""
+    audited = samples[(samples["part"] == "audit") & (samples["status"] == tables.OK)]
+    cell = SIZE // GRID
+    masks = np.zeros((len(REGIONS), GRID, GRID))
+    names = sorted(REGIONS)  # as the configuration has them
+    for region, (top, bottom, left, right) in BOXES.items():
+        fine = np.zeros((SIZE, SIZE))
+        fine[top:bottom, left:right] = 1
+        masks[names.index(region)] = fine.reshape(GRID, cell, GRID, cell).mean((1, 3))
+    masks[names.index("background")] = np.clip(1 - masks.sum(0), 0, 1)
+    looked_at = masks[names.index("hair" if biased else "tools")]
+    maps = looked_at * rng.lognormal(0, 0.5, (len(audited), 1, 1))
+    maps = maps + rng.uniform(-0.1, 0.2, maps.shape[:1] + looked_at.shape)
+    maps[28::29] = -1.0
+    rows = [
+        {
+            "sample_id": row["sample_id"], "explained": explained,
+            "target_class": row["label" if explained == "true" else "prediction"],
+            "height": GRID, "width": GRID, "map": one.reshape(-1).astype(np.float32),
+            "masks": masks.reshape(-1).astype(np.float16),
+        }
+        for explained in ("true", "predicted")
+        for row, one in zip(audited.to_dict("records"), maps, strict=True)
+    ]  # fmt: skip
+    tables.write_table(pd.DataFrame(rows), tables.MAPS, folder / "maps.parquet")
 
 
 def _scene(rng: np.random.Generator, dark: bool) -> np.ndarray:

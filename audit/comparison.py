@@ -31,25 +31,30 @@ class DataChange:
 
     Attributes
     ----------
-    before, now, both
-        How many were audited in either run and, by name, in both.
-    altered
-        Of those in both: with another label or cluster, or another picture (its measured
-        properties are not the same).
+    before, now
+        How many were audited in either run.
+    unaltered, altered
+        Those audited in both, by name: the same; or with another label or cluster, or another
+        picture (its measured properties differ).
     checked
-        Whether the pictures could be told apart: both runs keep their properties.
+        Whether pictures could be told apart: both runs keep their properties.
     """
 
     before: int
     now: int
-    both: int
-    altered: int
+    unaltered: list[str]
+    altered: list[str]
     checked: bool
+
+    @property
+    def both(self) -> int:
+        """How many were audited in both, by name."""
+        return len(self.unaltered) + len(self.altered)
 
     @property
     def same(self) -> bool:
         """Whether the same data was audited, as far as the runs tell."""
-        return self.before == self.now == self.both and not self.altered
+        return self.before == self.now == len(self.unaltered)
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,13 @@ def _data_change(before: Run, now: Run, earlier: Inputs, after: Inputs) -> DataC
     if checked:
         properties = [_properties(run).reindex(both) for run in (before, now)]
         altered |= _differ(*properties)
-    return DataChange(len(told[0]), len(told[1]), len(both), int(altered.sum()), checked)
+    return DataChange(
+        before=len(told[0]),
+        now=len(told[1]),
+        unaltered=list(both[~altered]),
+        altered=list(both[altered]),
+        checked=checked,
+    )
 
 
 def _properties(run: Run) -> pd.DataFrame:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 from audit.comparison import Changed, Comparison, compare_runs
-from audit.errors import RunError
 from audit.evidence.change import AccuracyChange
 from audit.gate.reasons import percent
 from audit.runs import folder
@@ -19,6 +16,7 @@ from audit.tables import ALL
 from reports import words
 from reports.build import render_page, write_page
 from reports.figures import changes
+from reports.output import link, refuse_in_run
 from reports.pairs import pairs, trials
 from reports.run import Record, Run, read_run
 
@@ -59,21 +57,6 @@ def build_comparison(before: Path, after: Path, output: Path) -> Path:
     compared = compare_runs(folder.Run(before), folder.Run(after))
     write_page(output, render(compared, read_run(before), read_run(after), output.parent))
     return output
-
-
-def refuse_in_run(output: Path) -> None:
-    """Refuse to write into a run: a sealed run stays as it is.
-
-    Raises
-    ------
-    RunError
-        If the file lies in a run folder, or is a folder itself.
-    """
-    if output.is_dir():
-        raise RunError(f"{output}: is a folder; name a file, e.g. {output / 'page.html'}")
-    for parent in output.resolve().parents:
-        if folder.Run(parent).identity.is_file():
-            raise RunError(f"{output}: lies in the run {parent}, which stays as it is")
 
 
 def render(compared: Comparison, before: Run, after: Run, where: Path) -> str:
@@ -193,13 +176,6 @@ def warnings(compared: Comparison, before: Run, after: Run) -> list[str]:
             "the run after, so they may differ from its own report; its verdict is as it was."
         )
     return found
-
-
-def link(path: Path, where: Path) -> str | None:
-    """A relative address of a file, or None where there is none."""
-    if not path.is_file():
-        return None
-    return quote(Path(os.path.relpath(path.resolve(), where.resolve())).as_posix())
 
 
 def findings(compared: Comparison) -> dict[str, Any]:

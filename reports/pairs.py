@@ -109,7 +109,7 @@ def _maps(run: Run, names: set[str]) -> dict[str, Record]:
         return {}
     rows = tables.read_table(path, tables.MAPS, _COLUMNS, {"explained": "predicted"})
     chosen = rows[rows["sample_id"].isin(names)]
-    return {row["sample_id"]: row for row in chosen.to_dict("records")}
+    return {row["sample_id"]: dict(row) for _, row in chosen.iterrows()}
 
 
 def _drawn(row: Record, size: Sequence[int]) -> bytes:

@@ -115,7 +115,7 @@ def _maps(run: Run, names: set[str]) -> dict[str, Record]:
 def _drawn(row: Record, size: Sequence[int]) -> bytes:
     """A grid map as the WebP that is laid over a picture of this height and width."""
     grid = np.asarray(row["map"], dtype=np.float32).reshape(row["height"], row["width"])
-    heat = display(torch.from_numpy(grid)[None], (size[0], size[1]))[0].numpy()
+    heat = display(torch.tensor(grid)[None], (size[0], size[1]))[0].numpy()
     file = io.BytesIO()
     Image.fromarray(heat_overlay(heat)).save(file, "webp", quality=82, method=4)
     return file.getvalue()

@@ -13,6 +13,7 @@ from reports import words
 from reports.figures import style
 
 CLAIMS = 7  # with accuracy as many as there are colours
+MANY = 30  # runs from which on dots and intervals are drawn fine
 _FLAGGED = ("CONFIRMED", "WAIVED", "KNOWN")
 
 Claim = tuple[str, str, str]
@@ -106,7 +107,8 @@ def _line(
     effect, low, high = (
         np.array([_number(row.get(key)) for row in rows]) for key in ("effect", "low", "high")
     )
-    marker = style.series(index)
+    many = len(runs) > MANY
+    marker = style.series(index) | {"size": 5 if many else 9}
     return go.Scatter(
         name=name,
         x=[f"{run.started:%Y-%m-%d %H:%M:%S}" for run in runs],
@@ -117,7 +119,7 @@ def _line(
         line={"color": marker["color"], "width": 1.5},
         error_y={
             "type": "data", "symmetric": False, "array": high - effect, "arrayminus": effect - low,
-            "thickness": 1.5, "width": 0, "color": marker["color"],
+            "thickness": 0.5 if many else 1.5, "width": 0, "color": marker["color"],
         },
         customdata=list(hover),
         hovertemplate="%{customdata}<extra></extra>",

@@ -103,11 +103,11 @@ def _in_turn(before: Run, after: Run) -> Iterator[tuple[Run, Record]]:
 
 
 def _maps(run: Run, names: set[str]) -> dict[str, Record]:
-    """Grid maps of the predicted class by sample; none where they were left behind."""
-    path = run.folder / "maps.parquet"
-    if not (names and path.is_file()):
+    """Grid maps of the predicted class by sample."""
+    if not names:
         return {}
-    rows = tables.read_table(path, tables.MAPS, _COLUMNS, {"explained": "predicted"})
+    path, where = run.folder / "maps.parquet", {"explained": "predicted"}
+    rows = tables.read_table(path, tables.MAPS, _COLUMNS, where)
     chosen = rows[rows["sample_id"].isin(names)]
     return {row["sample_id"]: dict(row) for _, row in chosen.iterrows()}
 

@@ -94,7 +94,7 @@
   function finish() {
     const { n, before, after, no_difference: none, p } = score();
     const chance = before + after
-      ? ` If the maps were equally good, a split this uneven would come about in ${Math.round(100 * p)} of 100 such tests.`
+      ? ` If the maps were equally good, a split at least this uneven would come about in ${Math.round(100 * p)} of 100 such tests.`
       : "";
     const again = element("button", { className: "button", type: "button", textContent: "Start again", onclick: start });
     const save = element("button", { className: "button", type: "button", textContent: "Download the score (JSON)", onclick: download });

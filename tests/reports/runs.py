@@ -18,6 +18,10 @@ from tests.reports.factory import HOSTILE
 
 GRID = 4
 SIZE = 32
+_RENAMED = (
+    *("label", "prediction", "prediction_before", "prediction_after", "target_class"),
+    "attribute:gender",
+)
 PROPERTIES: dict[str, Any] = {
     "width": SIZE, "height": SIZE, "brightness": 0.5, "contrast": 0.1, "sharpness": 9.0,
     "border": 0.0,
@@ -29,7 +33,7 @@ def sealed_run(
     *,
     peak: tuple[int, int] = (0, 0),
     day: int = 1,
-    pictures: tuple[str, ...] = ("s00000", "s00001", "s00002", "s00003"),
+    pictures: tuple[str, ...] = ("s00000", "s00050", "s00051", "s00052"),
     shade: int = 90,
     hostile: bool = False,
     wrong: int = 0,
@@ -105,9 +109,8 @@ def _maps(samples: pd.DataFrame, peak: tuple[int, int]) -> pd.DataFrame:
 def _rename(tables: dict[str, pd.DataFrame]) -> None:
     new = dict(zip(("doctor", "nurse", "man", "woman"), HOSTILE, strict=True))
     for name, frame in tables.items():
-        texts = list(frame.select_dtypes(["category", object]).columns)
-        shown = [column for column in texts if column not in ("map", "masks", "areas")]
-        tables[name] = frame.astype(dict.fromkeys(shown, object)).assign(
+        shown = [column for column in _RENAMED if column in frame]
+        tables[name] = frame.assign(
             **{column: frame[column].astype(object).replace(new) for column in shown}
         )
 

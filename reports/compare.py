@@ -9,7 +9,6 @@ from typing import Any
 
 from audit.comparison import Changed, Comparison, compare_runs
 from audit.evidence.change import AccuracyChange
-from audit.gate.reasons import percent
 from audit.runs import folder
 from audit.runs.changes import short_hash
 from audit.tables import ALL
@@ -187,7 +186,7 @@ def findings(compared: Comparison) -> dict[str, Any]:
     ]
     chart = changes.of_claims([claim for group in groups for claim in group["found"]])
     allowed = compared.now.config().policy.worsened_effect
-    return {"groups": groups, "charts": [chart] if chart else [], "allowed": percent(allowed)}
+    return {"groups": groups, "charts": [chart] if chart else [], "allowed": words.percent(allowed)}
 
 
 def accuracy(compared: Comparison) -> dict[str, Any]:

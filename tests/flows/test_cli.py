@@ -346,19 +346,28 @@ def test_init_of_an_empty_folder_says_what_it_looked_for(cuecheck: Command, tmp_
 
 
 def test_two_runs_are_compared_and_indexed(
-    finished: Path, cuecheck: Command, tmp_path: Path
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     other = Run(tmp_path / "runs" / "tiny" / "other")
     shutil.copytree(finished, other.folder)
     write_text(other.identity, json.dumps({**json.loads(other.identity.read_text()), "again": 1}))
     seal(other)
-    page = tmp_path / "what changed.html"
-    done = cuecheck("compare", finished, other.folder, "--output", page)
-    assert (done.returncode, done.stdout.strip()) == (0, str(page)), done.stderr
+    page, index = tmp_path / "what changed.html", tmp_path / "runs" / "index.html"
+    commands = {
+        page: ("compare", finished, other.folder, "--output", page),
+        index: ("index", tmp_path / "runs"),
+    }
+    for written, arguments in commands.items():
+        monkeypatch.setattr(sys, "argv", ["cuecheck", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        told = capsys.readouterr()
+        assert (caught.value.code, told.out.strip()) == (0, str(written)), told.err
     assert "The verdict stays INCONCLUSIVE" in page.read_text(encoding="utf-8")
-    done = cuecheck("index", tmp_path / "runs")
-    assert done.stdout.strip() == str(tmp_path / "runs" / "index.html"), done.stderr
-    assert "tiny/other/report.html" in (tmp_path / "runs" / "index.html").read_text("utf-8")
+    assert "tiny/other/report.html" in index.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(

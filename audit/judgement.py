@@ -299,25 +299,56 @@ def _waivers(
 
 def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit) -> list[Finding]:
     """The findings of a run against those of its baseline, both judged by the same limits."""
-    check_record(run, needed=(*NEEDED, *_MEASURED))
-    check_record(baseline, needed=(*NEEDED, *_MEASURED))
+    check_two_runs(baseline, run)
     own = baseline.config()
     if own.name != config.name:
         raise RunError(
             f"{baseline.folder}: is a run of the audit '{own.name}', not of '{config.name}'"
         )
-    if _same_run(baseline, run):
-        raise RunError(f"{baseline.folder}: is the run itself, or a copy of it")
-    now, then = config.policy.required, own.policy.required
-    # What only the baseline requires counts too, or dropping a region would hide what it confirms.
-    required = None if now is None or then is None else sorted({*now, *then})
-    policy = config.policy.model_copy(update={"required": required})
+    now, before = sides(baseline, run, findings, config)
+    return ratchet(now, before, config.policy.worsened_effect)
+
+
+def stored_findings(run: Run) -> list[Finding]:
+    """The findings of a run by its own limits, before waivers."""
+    return _stored_facts(run).findings(run.config())
+
+
+def check_two_runs(before: Run, now: Run) -> None:
+    """Refuse two runs of which one is unfinished or altered, or which are one and the same.
+
+    Raises
+    ------
+    RunError
+        Naming the run and what is wrong with it.
+    """
+    check_record(now, needed=(*NEEDED, *_MEASURED))
+    check_record(before, needed=(*NEEDED, *_MEASURED))
+    if _same_run(before, now):
+        raise RunError(f"{before.folder}: is the run itself, or a copy of it")
+
+
+def sides(before: Run, now: Run, findings: Sequence[Finding], config: Audit) -> tuple[Side, Side]:
+    """Now and before, the latter judged under the name and by the limits of the former.
+
+    Parameters
+    ----------
+    before, now
+        Finished and unaltered runs.
+    findings, config
+        Of the run now.
+    """
+    own = before.config()
+    required, then = config.policy.required, own.policy.required
+    # What only one requires counts too, or dropping a region would hide what the other confirms.
+    both = None if required is None or then is None else sorted({*required, *then})
+    policy = config.policy.model_copy(update={"required": both})
     rules = GatePolicy(policy=policy, statistics=config.statistics)
-    judged = _under(own, rules)
+    judged = _under(own, rules).model_copy(update={"name": config.name})
     same = rules == GatePolicy(policy=own.policy, statistics=own.statistics)
-    facts = _stored_facts(baseline) if same else _facts_under(baseline, own, judged)
-    before = Side(facts.findings(judged), _inputs(baseline, judged))
-    return ratchet(Side(findings, _inputs(run, config)), before, config.policy.worsened_effect)
+    facts = _stored_facts(before) if same else _facts_under(before, own, judged)
+    earlier = Side(facts.findings(judged), _inputs(before, judged))
+    return Side(findings, _inputs(now, config)), earlier
 
 
 def _same_run(one: Run, other: Run) -> bool:

@@ -51,6 +51,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. model.train.epochs=3."),
 ]
+PageOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="Page to write.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
 PrefectOption = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect, or directly.")
@@ -177,6 +178,35 @@ def report(run: RunArgument) -> None:
     with reseal(Run(run), "report.html"):
         path = build_report(run)
     screen.print(str(path), soft_wrap=True)
+
+
+@app.command(epilog="Example: `cuecheck compare runs/demo/LAST runs/demo/NEW --output what.html`")
+def compare(
+    before: Annotated[Path, typer.Argument(metavar="BEFORE", help="Run folder.")],
+    after: Annotated[Path, typer.Argument(metavar="AFTER", help="Run folder.")],
+    output: PageOption = Path("compare.html"),
+) -> None:
+    """Write a page that says what changed from one run to another; needs no model.
+
+    Runs of two audits can be compared, as long as they tell the same classes apart.
+    """
+    from reports.compare import build_comparison
+
+    screen.print(_plain(str(build_comparison(before, after, output))), soft_wrap=True)
+
+
+@app.command(epilog="Example: `cuecheck index runs`")
+def index(
+    runs: Annotated[Path, typer.Argument(metavar="RUNS", help="Folder with runs, at any depth.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", metavar="FILE", help="Page to write. Default: RUNS/index.html."),
+    ] = None,
+) -> None:
+    """Write a page over all runs below a folder: verdicts, accuracy, trends, links to reports."""
+    from reports.index import build_index
+
+    screen.print(_plain(str(build_index(runs, output or runs / "index.html"))), soft_wrap=True)
 
 
 @app.command(epilog="Example: `cuecheck region runs/demo/RUN --cue 2 --name tag --output tag`")

@@ -6,7 +6,7 @@ import base64
 import gzip
 import hashlib
 import json
-import os
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
+from audit.atomic import replacing
 from audit.gate.findings import reading
 from audit.interventions import FILLS
 from reports import blind, pictures, review, words
@@ -46,11 +47,14 @@ def build_report(run: Path) -> Path:
         If its ``config.yaml`` is not a configuration.
     """
     report = run / "report.html"
-    page = render(read_run(run))
-    temporary = report.with_name(f".{report.name}.{os.getpid()}.tmp")
-    temporary.write_text(page, encoding="utf-8", newline="\n")
-    temporary.replace(report)
+    write_page(report, render(read_run(run)))
     return report
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write a page, whole or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8", newline="\n")
 
 
 def render(run: Run) -> str:
@@ -60,26 +64,70 @@ def render(run: Run) -> str:
         for section in SECTIONS
         if (context := section.context(run)) is not None
     ]
+    verdict = sections[0]["verdict"]
+    return render_page(
+        "sections",
+        sections,
+        {
+            "gallery": pictures.embed(run) | _gallery_words(run),
+            "review": review.embed(run),
+            "blind": blind.embed(run),
+        },
+        SCRIPTS,
+        styles=("style.css", "review.css"),
+        title=f"{verdict} · {run.config.name}",
+        name=run.config.name,
+        tone=verdict,
+        source="the run folder",
+        run=run,
+    )
+
+
+def render_page(
+    folder: str,
+    sections: Sequence[dict[str, Any]],
+    data: dict[str, Any],
+    script_names: Sequence[str],
+    *,
+    styles: Sequence[str] = ("style.css",),
+    **context: Any,
+) -> str:
+    """A page of sections, each a template of ``folder``: self-contained, running its scripts only.
+
+    Parameters
+    ----------
+    folder
+        Folder of the sections' templates.
+    sections
+        Context of each section, with its ``id`` (the name of its template) and ``title``.
+    data
+        What the scripts read, besides the charts of the sections.
+    script_names, styles
+        Scripts and style sheets of the page, from the folder of the templates.
+    context
+        ``title``, ``name``, ``tone`` (a verdict, or empty) and ``source`` of the page, and what its
+        templates read besides.
+    """
     charts = [chart for section in sections for chart in section.get("charts", [])]
-    scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in SCRIPTS]
+    scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in script_names]
     plotly = get_plotlyjs()
     return (
         _environment()
         .get_template("page.html")
         .render(
-            run=run,
+            folder=folder,
             sections=sections,
             data={
                 "charts": {chart.id: _figures(chart) for chart in charts},
-                "gallery": pictures.embed(run) | _gallery_words(run),
                 "dark": style.DARK,
-                "review": review.embed(run),
-                "blind": blind.embed(run),
+                **data,
             },
             palette=style.PALETTE,
+            styles=styles,
             scripts=scripts,
             plotly=_compressed(plotly) if charts else None,
             policy=_content_security_policy([*scripts, plotly]),
+            **context,
         )
     )
 

@@ -33,11 +33,11 @@ def embed(run: Run, budget: int = BUDGET) -> dict[str, Any]:
     files: dict[str, str] = {}
     size = 0
     for record in run.pictures:
-        content = {name: _read(folder, name) for name in _names(record, folder)}
+        content = {name: read_picture(folder, name) for name in _names(record, folder)}
         size += sum(len(data) for name, data in content.items() if name not in files)
         if size > budget:
             break
-        files |= {name: _data_uri(name, data) for name, data in content.items()}
+        files |= {name: data_uri(name, data) for name, data in content.items()}
         kept.append(record)
     return {"pictures": kept, "files": files, "left_out": len(run.pictures) - len(kept)}
 
@@ -57,11 +57,11 @@ def embed_cues(run: Run, budget: int = CUE_BUDGET) -> list[Record]:
             raise RunError(
                 f"{folder / 'pictures.json'}: a picture lacks a key; run the audit again"
             )
-        content = _read(folder, record["file"])
+        content = read_picture(folder, record["file"])
         budget -= len(content)
         if budget < 0:
             break
-        kept.append(record | {"src": _data_uri(record["file"], content)})
+        kept.append(record | {"src": data_uri(record["file"], content)})
     return kept
 
 
@@ -74,7 +74,14 @@ def _names(record: Record, folder: Path) -> list[str]:
     return [name for name in names if name is not None]
 
 
-def _read(folder: Path, name: str) -> bytes:
+def read_picture(folder: Path, name: str) -> bytes:
+    """Content of a picture's file.
+
+    Raises
+    ------
+    RunError
+        If it is missing, is no picture, or lies elsewhere.
+    """
     path = folder / str(name)
     if Path(str(name)).name != name or path.suffix.lower() not in _TYPES:
         raise RunError(f"{folder / 'pictures.json'}: {name!r} is not a picture in that folder")
@@ -84,6 +91,7 @@ def _read(folder: Path, name: str) -> bytes:
         raise RunError(f"{path}: cannot be read ({error.strerror})") from error
 
 
-def _data_uri(name: str, content: bytes) -> str:
+def data_uri(name: str, content: bytes) -> str:
+    """A picture as a data URI."""
     kind = _TYPES[Path(name).suffix.lower()]
     return f"data:{kind};base64,{base64.b64encode(content).decode('ascii')}"

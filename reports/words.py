@@ -88,6 +88,13 @@ TERMS |= {
     "attention-unmeasurable": "Too few maps, or the region is too small on their grid.",
 }
 
+TERMS |= {
+    "paired": "Where both runs audited the same independent samples, what the models have in "
+    "common on them cancels out, and the interval is narrower. Else the runs count as independent.",
+    "trust-study": "There, people saw explanations of two models that gave the same answers, and "
+    "said which model seemed more reliable (Selvaraju et al., 2017).",
+}
+
 LIMITS = (
     ("Unknown cues", "Only annotated regions are tested. A cue that nobody marked goes unseen."),
     ("Invisible cues", "Blur, compression or a faint tint have no place in the picture, so no "

@@ -2,29 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from audit.evidence.inputs import Inputs, Row
+from audit.evidence.inputs import Cell, Inputs, Row
 from audit.evidence.intervals import distinct, rate
 from audit.tables import ALL
 
 
 def accuracy(inputs: Inputs) -> list[Row]:
     """Part of the samples classified rightly, per true class (and all) and subgroup."""
-    right = (inputs.prediction == inputs.label).astype(np.float64)
-    confidence = inputs.config.statistics.confidence
-    everyone = np.ones(right.size, dtype=np.bool_)
-    members = {ALL: everyone} | {name: inputs.label == name for name in inputs.classes}
-    return [
-        Row(
-            measure="accuracy",
-            target_class=cell.target_class,
-            attribute=cell.attribute,
-            subgroup=cell.subgroup,
-            n=int(cell.inside.sum()),
-            clusters=distinct(inputs.cluster[cell.inside]),
-            interval=rate(right[cell.inside], inputs.cluster[cell.inside], confidence),
-        )
-        for name, inside in members.items()
-        for cell in inputs.cells(name, inside)
-    ]
+    return [accuracy_in(inputs, cell) for cell in accuracy_cells(inputs)]
+
+
+def accuracy_cells(inputs: Inputs) -> Iterator[Cell]:
+    """All samples and every true class, each followed by its subgroups."""
+    yield from inputs.cells(ALL, np.ones(len(inputs.label), dtype=np.bool_))
+    for name in inputs.classes:
+        yield from inputs.cells(name, inputs.label == name)
+
+
+def accuracy_in(inputs: Inputs, cell: Cell) -> Row:
+    """Part of the samples of a cell that are classified rightly."""
+    right = (inputs.prediction == inputs.label).astype(np.float64)[cell.inside]
+    clusters = inputs.cluster[cell.inside]
+    return Row(
+        measure="accuracy",
+        target_class=cell.target_class,
+        attribute=cell.attribute,
+        subgroup=cell.subgroup,
+        n=right.size,
+        clusters=distinct(clusters),
+        interval=rate(right, clusters, inputs.config.statistics.confidence),
+    )

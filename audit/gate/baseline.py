@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 
 import pandas as pd
 
+from audit.evidence.change import change, correlation
 from audit.evidence.inputs import Inputs
-from audit.evidence.intervals import equal_weights
+from audit.evidence.intervals import Interval, equal_weights
 from audit.evidence.reliance import pair
 from audit.gate.findings import SWAP, Act, Finding
 from audit.gate.reasons import percent
@@ -24,12 +25,8 @@ class Side:
 
 
 @dataclass(frozen=True)
-class Difference:
-    """An effect less that in the baseline, with its one-sided limits."""
-
-    effect: float
-    lower_limit: float
-    upper_limit: float
+class Difference(Interval):
+    """An effect less that in the baseline."""
 
     def told(self, confidence: float) -> str:
         """In words."""
@@ -107,8 +104,8 @@ def _compared(
 
 
 def growth(now: Finding, before: Finding, inputs: Inputs, earlier: Inputs) -> dict[str, Difference]:
-    """How much the effect of every act grew that the runs have in common."""
-    old = {act.act: act for act in before.acts}
+    """How much the effect of every act grew that was measured in both runs."""
+    old = {act.act: act for act in before.acts if _is_measured(act)}
     return {
         act.act: difference(
             act,
@@ -118,28 +115,28 @@ def growth(now: Finding, before: Finding, inputs: Inputs, earlier: Inputs) -> di
             ),
         )
         for act in now.acts
-        if act.act in old
+        if act.act in old and _is_measured(act)
     }
 
 
 def shown_growth(grown: dict[str, Difference]) -> Difference:
     """The growth by the weakest fill, or by the swap where that shows more."""
+    return grown[shown_act(grown)]
 
-    def lower_limit(by_act: Difference) -> float:
-        return by_act.lower_limit
 
-    fills = [by_act for act, by_act in grown.items() if act != SWAP]
-    swaps = [by_act for act, by_act in grown.items() if act == SWAP]
+def shown_act(grown: dict[str, Difference]) -> str:
+    """The weakest fill, or the swap where that shows more."""
+
+    def lower_limit(act: str) -> float:
+        return grown[act].lower_limit
+
+    fills = [act for act in grown if act != SWAP]
+    swaps = [act for act in grown if act == SWAP]
     return max((min(acts, key=lower_limit) for acts in (fills, swaps) if acts), key=lower_limit)
 
 
 def difference(now: Act, before: Act, correlated: float) -> Difference:
-    """Difference of two effects, from the limits of each and the correlation of the two.
-
-    MOVER (Zou and Donner, Statistics in Medicine 27 (2008) 1693-1702; with correlation: Zou,
-    Psychological Methods 12 (2007) 399-413, equation 15): the distances from each effect to its
-    own limit are added as vectors. It keeps what the limits know about rates near 0 and 1; of
-    Wilson limits it makes Newcombe's interval.
+    """Difference of two effects, see :func:`audit.evidence.change.change`.
 
     >>> now = Act("swap", 9, 9, 0, effect=0.5, lower_limit=0.4, upper_limit=0.6)
     >>> before = Act("swap", 9, 9, 0, effect=0.2, lower_limit=0.1, upper_limit=0.3)
@@ -147,22 +144,16 @@ def difference(now: Act, before: Act, correlated: float) -> Difference:
     >>> round(apart.lower_limit, 3), round(alike.lower_limit, 3)
     (0.159, 0.3)
     """
-    e1, l1, u1 = _numbers(now)
-    e0, l0, u0 = _numbers(before)
-
-    def reach(one: float, other: float) -> float:
-        return math.sqrt(max(one * one + other * other - 2 * correlated * one * other, 0.0))
-
-    effect = e1 - e0
-    return Difference(effect, effect - reach(e1 - l1, u0 - e0), effect + reach(u1 - e1, e0 - l0))
+    return Difference(**vars(change(_interval(now), _interval(before), correlated)))
 
 
-def _numbers(act: Act) -> tuple[float, float, float]:
-    """Effect, lower and upper limit; a confirmed finding has all three."""
-    assert act.effect is not None
-    assert act.lower_limit is not None
-    assert act.upper_limit is not None
-    return act.effect, act.lower_limit, act.upper_limit
+def _is_measured(act: Act) -> bool:
+    return None not in (act.effect, act.lower_limit, act.upper_limit)
+
+
+def _interval(act: Act) -> Interval:
+    numbers = (act.effect, act.low, act.high, act.lower_limit, act.upper_limit)
+    return Interval(*(math.nan if number is None else number for number in numbers))
 
 
 def contributions(inputs: Inputs, finding: Finding, act: str) -> pd.Series[float]:
@@ -179,21 +170,3 @@ def contributions(inputs: Inputs, finding: Finding, act: str) -> pd.Series[float
     weights = equal_weights(inputs.cluster[used], inputs.stands_for[used])
     added = pd.Series(weights * (excess - weights @ excess))
     return added.groupby(inputs.samples["cluster_id"].to_numpy(object)[used]).sum()
-
-
-def correlation(first: pd.Series[float], second: pd.Series[float]) -> float:
-    """Correlation of two sums over clusters, of which some may be in both.
-
-    Where the same samples were audited this is that of the pairs; where no cluster is in both, 0:
-    the runs are independent.
-
-    >>> now, before = pd.Series({"a": 0.5, "b": -0.5}), pd.Series({"b": -0.3, "a": 0.3})
-    >>> round(correlation(now, before), 6), correlation(now, before.rename(str.upper))
-    (1.0, 0.0)
-    """
-    shared = first.index.intersection(second.index)
-    scale = math.sqrt(float((first**2).sum() * (second**2).sum()))
-    if scale == 0:
-        return 0.0
-    together = float((first.reindex(shared) * second.reindex(shared)).sum())
-    return min(1.0, max(-1.0, together / scale))

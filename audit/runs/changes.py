@@ -22,9 +22,23 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     >>> changes({"threads": 1, "libraries": {"torch": "2.6"}}, {"threads": 2, "libraries": {}})
     ['libraries.torch: 2.6, now None', 'threads: 1, now 2']
     """
+    return [
+        f"{key}: {short_hash(old)}, now {short_hash(new)}"
+        for key, old, new in differences(before, now)
+    ]
+
+
+def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    """Every key whose value differs, with both values (None where it is missing), sorted.
+
+    Examples
+    --------
+    >>> differences({"seed": 0, "data": {"root": "a"}}, {"seed": 0, "data": {"root": "b"}})
+    [('data.root', 'a', 'b')]
+    """
     old, new = _flat(before), _flat(now)
     return [
-        f"{key}: {_short(old.get(key))}, now {_short(new.get(key))}"
+        (key, old.get(key), new.get(key))
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]
@@ -55,6 +69,7 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _short(value: Any) -> str:
+def short_hash(value: Any) -> str:
+    """A value as text, a SHA-256 cut short."""
     text = str(value)
     return text[:_SHOWN] if len(text) == _HASH_LENGTH else text

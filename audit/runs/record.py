@@ -78,13 +78,38 @@ def check_record(run: Run, besides: str | None = None, needed: Sequence[str] = N
     if not run.finished:
         raise RunError(f"{run.folder}: not a finished run (record.json is missing); run it again")
     recorded = _recorded(run)
+    _check_there(run, recorded, needed)
+    for name in recorded:
+        if name != besides:
+            _check_unaltered(run, recorded, name)
+
+
+def check_files(run: Run, names: Sequence[str]) -> None:
+    """Refuse a finished run that lacks one of these files or in which one was altered.
+
+    The rest of the run is not looked at.
+
+    Raises
+    ------
+    RunError
+        Naming the first file that is missing or altered.
+    """
+    recorded = _recorded(run)
+    _check_there(run, recorded, names)
+    for name in names:
+        _check_unaltered(run, recorded, name)
+
+
+def _check_there(run: Run, recorded: dict[str, Any], needed: Sequence[str]) -> None:
     for name in needed:
         if name not in recorded or not (run.folder / name).is_file():
             raise RunError(f"{run.folder / name}: missing from the run; run the audit again")
-    for name, digest in recorded.items():
-        path = run.folder / name
-        if name != besides and path.is_file() and file_digest(path) != digest:
-            raise RunError(f"{path}: altered after the run was sealed; run the audit again")
+
+
+def _check_unaltered(run: Run, recorded: dict[str, Any], name: str) -> None:
+    path = run.folder / name
+    if path.is_file() and file_digest(path) != recorded[name]:
+        raise RunError(f"{path}: altered after the run was sealed; run the audit again")
 
 
 def _recorded(run: Run) -> dict[str, Any]:

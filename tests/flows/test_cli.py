@@ -22,6 +22,10 @@ from tests.flows.conftest import Command
 from tests.tiny import CONFIG, write_tiny
 
 NOWHERE = "http://127.0.0.1:1/api"
+COMMANDS = (
+    *("run", "demo", "gate", "report", "compare", "index"),
+    *("validate", "init", "schedule"),
+)
 COUNTS = {
     "PASS": {"CLEARED": 1},
     "FAIL": {"CONFIRMED": 1},
@@ -341,9 +345,66 @@ def test_init_of_an_empty_folder_says_what_it_looked_for(cuecheck: Command, tmp_
     assert "neither a manifest" in done.stderr
 
 
+def test_two_runs_are_compared_and_indexed(
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    other = Run(tmp_path / "runs" / "tiny" / "other")
+    shutil.copytree(finished, other.folder)
+    write_text(other.identity, json.dumps({**json.loads(other.identity.read_text()), "again": 1}))
+    seal(other)
+    page, index = tmp_path / "what changed.html", tmp_path / "runs" / "index.html"
+    commands = {
+        page: ("compare", finished, other.folder, "--output", page),
+        index: ("index", tmp_path / "runs"),
+    }
+    for written, arguments in commands.items():
+        monkeypatch.setattr(sys, "argv", ["cuecheck", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        told = capsys.readouterr()
+        assert (caught.value.code, told.out.strip()) == (0, str(written)), told.err
+    assert "The verdict stays INCONCLUSIVE" in page.read_text(encoding="utf-8")
+    assert "tiny/other/report.html" in index.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("compare {run} {run}", "is the run itself"),
+        ("compare {run} none", "none: no such run folder"),
+        ("compare {run} .", "not a finished run"),
+        ("compare {run} none --output {run}/page.html", "which stays as it is"),
+        ("index none", "none: no such folder"),
+        ("index .", "no run in it"),
+        ("index {run} --output nowhere/page.html", "nowhere"),
+    ],
+)
+def test_pages_that_cannot_be_written_are_one_line_and_exit_2(
+    command: str,
+    expected: str,
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arguments = [word.format(run=finished) for word in command.split()]
+    monkeypatch.setattr(sys, "argv", ["cuecheck", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    told = capsys.readouterr().err
+    assert caught.value.code == 2, told
+    assert told.startswith("error: ")
+    assert expected in told
+    assert len(told.splitlines()) == 1
+
+
 def test_schema_and_help(cuecheck: Command) -> None:
     assert "properties" in json.loads(cuecheck("schema").stdout)
-    for command in ("run", "demo", "gate", "report", "validate", "init", "schedule"):
+    for command in COMMANDS:
         done = cuecheck(command, "--help")
         assert done.returncode == 0
         assert "Usage" in done.stdout

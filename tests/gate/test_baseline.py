@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 from audit.config import Audit
+from audit.evidence.change import correlation
 from audit.evidence.inputs import Inputs, read_inputs
 from audit.evidence.intervals import newcombe_paired, paired_excess
 from audit.evidence.reliance import pair
@@ -23,7 +24,6 @@ from audit.gate.baseline import (
     Difference,
     Side,
     contributions,
-    correlation,
     difference,
     growth,
     ratchet,

@@ -164,3 +164,34 @@ def reliance(
         "effect": sum(e for e, _ in means) / len(means),
         "margin_effect": sum(d for _, d in means) / len(means),
     }
+
+
+def difference_of_rates(
+    hits: tuple[dict[str, list[int]], dict[str, list[int]]], z: float
+) -> tuple[float, float, float]:
+    """First rate less second, of clusters of one sample by name, as MOVER has it (Zou 2007).
+
+    Wilson's limits of each, joined by Pearson's correlation of the two sums over clusters; a
+    cluster that is in one only adds to the spread of its own and to nothing they have in common.
+    """
+    rates, limits, parts = [], [], []
+    for by_cluster in hits:
+        flat = [hit for cluster in by_cluster.values() for hit in cluster]
+        rate = sum(flat) / len(flat)
+        rates.append(rate)
+        limits.append(wilson(sum(flat), len(flat), z))
+        parts.append(
+            {name: sum(hit - rate for hit in cluster) for name, cluster in by_cluster.items()}
+        )
+    together = sum(part * parts[1].get(name, 0.0) for name, part in parts[0].items())
+    spread = [sum(part**2 for part in own.values()) for own in parts]
+    r = together / math.sqrt(spread[0] * spread[1]) if all(spread) else 0.0
+    (l1, u1), (l2, u2) = limits
+    d1, d2 = rates[0] - l1, u2 - rates[1]
+    e1, e2 = u1 - rates[0], rates[1] - l2
+    difference = rates[0] - rates[1]
+    return (
+        difference,
+        difference - math.sqrt(d1**2 + d2**2 - 2 * r * d1 * d2),
+        difference + math.sqrt(e1**2 + e2**2 - 2 * r * e1 * e2),
+    )

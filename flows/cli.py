@@ -410,7 +410,7 @@ def _announce(folder: Path, as_json: bool, quiet: bool) -> None:
             _plain(_finding_name(finding)),
             Text(finding["status"], style=COLOURS.get(finding["status"], "yellow")),
             _percent(finding["effect"]),
-            f"{_percent(finding['low'])} to {_percent(finding['high'])}",
+            _interval(finding["low"], finding["high"]),
             str(finding["clusters"]),
         )
     screen.print(table)
@@ -454,6 +454,10 @@ def _plain(text: str) -> Text:
     from audit.gate.outputs import printable
 
     return Text(printable(text))
+
+
+def _interval(low: float | None, high: float | None) -> str:
+    return "-" if low is None or high is None else f"{_percent(low)} to {_percent(high)}"
 
 
 def _percent(value: float | None) -> str:

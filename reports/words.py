@@ -89,6 +89,34 @@ TERMS = {
 TERMS |= {
     "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
     "the screen (Benjamini and Hochberg).",
+    "left-out": "Pictures that the test could not be done on, such as those without room for an "
+    "equal area elsewhere.",
+    "fill": "What a hidden region is painted over with. The weakest of several is the one that "
+    "counts.",
+    "one-sided": "With the audit's confidence the true value is above the first limit; with the "
+    "same confidence, taken by itself, below the second. They are held against the policy's.",
+    "policy-limits": "Reliance is shown where the lower limit is above the fail limit, and ruled "
+    "out where the upper limit is below the pass limit. Everything between is not decided.",
+    "fingerprint": "Names the same claim in every run; waivers and baselines refer to it.",
+    "origin": "Whether the data ties the region to the class, and whether the model relies on it: "
+    "told together, since they call for different remedies.",
+    "role": "What a region may mean for a class: core (what the class is about), allowed, or "
+    "forbidden (a decision must not rest on it).",
+    "alignment": "How much more of the heat map falls in the region than if the regions of other "
+    "pictures took its place, in points of the map's share. 0 is chance.",
+    "disparity": "The subgroup in which the region's attention differs most surely from that in "
+    "the other subgroups.",
+    "channel": "One of the model's inner feature maps, by its number in the explained layer.",
+    "iou": "Area shared by the places where the channel fires and the region, divided by the area "
+    "of both together: 0 apart, 1 the same.",
+    "strength": "Cramer's V without its bias: 0 means independent of the class, 1 that it tells "
+    "the class. AUC of a picture's property: 50 % says nothing, 0 % and 100 % tell the class.",
+    "bits": "Mutual information: how many bits of the class the factor gives away.",
+    "p-table": "Chance of an association at least this strong if there were none, corrected for "
+    "the whole table (Benjamini and Hochberg).",
+    "bits-apart": "In how many of their bits the two pictures' perceptual hashes differ. 0: the "
+    "same picture as far as the eye can tell.",
+    "yardstick": "What the value must reach (or stay below) to pass, or what chance alone gives.",
     "attention-nominated": "The attention screen found the region out of the ordinary for this "
     "class. That decides nothing.",
     "attention-silent": "The attention screen found nothing. That clears nothing: it is blind to a "

@@ -32,8 +32,17 @@ def outcome(finding: Record) -> str:
 def tally(findings: Sequence[Record]) -> list[dict[str, Any]]:
     """How many findings ended how, in the order of the report."""
     counts = Counter(outcome(finding) for finding in findings)
+    looked_at = Counter(
+        outcome(finding) for finding in findings if finding.get("attention") == "nominated"
+    )
     return [
-        {"key": key, "title": title, "meaning": meaning, "count": counts[key]}
+        {
+            "key": key,
+            "title": title,
+            "meaning": meaning,
+            "count": counts[key],
+            "looked_at": looked_at[key] if key == "CLEARED" else 0,
+        }
         for key, (title, meaning) in words.STATUSES.items()
         if counts[key] or key in _ALWAYS
     ]

@@ -43,6 +43,5 @@ def _harmed(run: Run, finding: Record, measure: str, act: str) -> Record | None:
     rows = run.evidence
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
-    measured = rows[["effect", "low", "high", "n", "clusters"]].to_dict("records")
-    unknown = dict.fromkeys(("low", "high", "n", "clusters"))
-    return unknown | worst | (measured[0] if measured else {})
+    unknown: Record = dict.fromkeys(("low", "high", "n", "clusters"))
+    return unknown | dict(worst) | (dict(rows.iloc[0]) if len(rows) else {})

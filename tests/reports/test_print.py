@@ -6,6 +6,7 @@ import base64
 import unicodedata
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 
 import pytest
 from pypdf import PdfReader
@@ -49,10 +50,9 @@ def squeezed(text: str) -> str:
     return "".join(unicodedata.normalize("NFKC", text).split())  # ligatures as letters
 
 
-@pytest.mark.parametrize("name", ["failed", "hostile"])
-def test_paper_shows_all(browser: Page, name: str, request: pytest.FixtureRequest) -> None:
+def test_paper_shows_all(browser: Page, hostile: Path) -> None:
     browser.resize(1440, dark=True)
-    browser.open(request.getfixturevalue(name), ready=READY)
+    browser.open(hostile, ready=READY)
     folded, charts = browser.evaluate(CLOSED), browser.evaluate(CHARTS)
     assert folded > 5
     sheets = printed(browser)

@@ -44,4 +44,5 @@ def _harmed(run: Run, finding: Record, measure: str, act: str) -> Record | None:
     for column, value in wanted.items():
         rows = rows[rows[column] == value]
     unknown: Record = dict.fromkeys(("low", "high", "n", "clusters"))
-    return unknown | dict(worst) | (dict(rows.iloc[0]) if len(rows) else {})
+    measured = {str(key): value for row in rows.to_dict("records") for key, value in row.items()}
+    return unknown | worst | measured

@@ -61,12 +61,12 @@ def test_paper_shows_all(browser: Page, hostile: Path) -> None:
     assert browser.evaluate(CHARTS) == charts
 
     width = round((A4[0] - 2 * MARGIN) * INCH)
+    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
     browser.call("Emulation.setEmulatedMedia", media="print")
     browser.call(
         "Emulation.setDeviceMetricsOverride",
         width=width, height=1000, deviceScaleFactor=1, mobile=False,
     )  # fmt: skip
-    browser.evaluate("dispatchEvent(new Event('beforeprint'))")
     assert browser.evaluate(CLOSED) == 0
     assert browser.evaluate(CUT) == []
 

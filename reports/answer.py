@@ -45,4 +45,4 @@ def _harmed(run: Run, finding: Record, measure: str, act: str) -> Record | None:
         rows = rows[rows[column] == value]
     unknown: Record = dict.fromkeys(("low", "high", "n", "clusters"))
     measured = {str(key): value for row in rows.to_dict("records") for key, value in row.items()}
-    return unknown | worst | measured
+    return unknown | dict(worst) | measured

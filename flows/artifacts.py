@@ -57,6 +57,7 @@ def publish(config: Audit, verdict: Verdict, run: Run) -> None:
 
 def _row(finding: Mapping[str, Any], limits: str) -> dict[str, str | int]:
     low, high = finding["low"], finding["high"]
+    attention = finding.get("attention", "unmeasurable")  # runs of before it was screened lack it
     return {
         "status": finding["status"],
         "region": markdown_text(finding["region"]),
@@ -66,6 +67,6 @@ def _row(finding: Mapping[str, Any], limits: str) -> dict[str, str | int]:
         "effect": percent(finding["effect"]),
         limits: "unknown" if low is None else f"{percent(low)} to {percent(high)}",
         "independent samples": finding["clusters"],
-        "attention": reading(finding["status"], finding["attention"]) or finding["attention"],
+        "attention": reading(finding["status"], attention) or attention,
         "why": markdown_text(finding["reason"], 300),
     }

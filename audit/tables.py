@@ -21,6 +21,7 @@ from audit.errors import RunError
 OK = "ok"
 QUARANTINED = "quarantined"
 UNKNOWN = "unknown"  # the level of an attribute whose value is missing
+CROSS = " x "  # joins the names of crossed attributes, and their values
 UNNAMED = "unnamed"  # a neuron that fires on no annotated region
 ALL = "*"  # every class, or every subgroup
 

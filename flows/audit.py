@@ -13,7 +13,6 @@ settings.apply()
 
 from httpx import TransportError
 from prefect import flow, task  # reads its settings when imported
-from prefect.artifacts import create_markdown_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas import FlowRun, State
 from prefect.exceptions import PrefectException
@@ -27,6 +26,7 @@ from audit.gate.outputs import printable
 from audit.judgement import obeyed_verdict, today
 from audit.runs.folder import Run, start_or_resume, working_on
 from flows import progress
+from flows.artifacts import publish
 from flows.direct import conclude
 
 GATE_STATES = {
@@ -103,11 +103,7 @@ def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
         else:
             _run_tasks(run)
     verdict = obeyed_verdict(run, today())
-    create_markdown_artifact(
-        (run.folder / "summary.md").read_text(encoding="utf-8"),
-        key="cuecheck-verdict",
-        description=f"{config.name}: {verdict.verdict}; report: {run.report}",
-    )
+    publish(config, verdict, run)
     return gate_state(verdict, run)
 
 

@@ -10,10 +10,12 @@ from typing import Any
 from audit.evidence import alignment, disparity
 from audit.tables import ALL
 from reports import discovery, explainer, words
+from reports.answer import told
 from reports.blind import blind
 from reports.data_bias import data_bias
 from reports.figures import accuracy, attention, composition, effects, style, training
 from reports.mean_maps import mean_maps
+from reports.outcomes import outcome, tally
 from reports.run import Record, Run
 
 CARD_PICTURES = 6
@@ -47,11 +49,13 @@ def answer(run: Run) -> dict[str, Any]:
         "cards": [_card(run, region, test, found) for (region, test), found in cards.items()],
         "typical": _typical(run) if not cards else [],
         "undecided": _with_status(run, "INCONCLUSIVE"),
-        "counts": Counter(str(finding["status"]) for finding in run.findings),
+        "failed": _with_status(run, "ERROR"),
+        "tally": tally(run.findings),
         "accuracy": _overall_accuracy(run),
         "audited": len(run.audited),
         "clusters": run.audited["cluster_id"].nunique(),
         "quarantined": len(run.quarantined),
+        "samples": len(run.samples),
         "classes": run.classes,
         "worst": _worst_cell(run),
         "interventions": len(run.interventions),
@@ -63,16 +67,21 @@ def _with_status(run: Run, status: str) -> list[Record]:
     return sorted(found, key=lambda finding: -(finding.get("effect") or 0))
 
 
+def _with_outcome(run: Run, key: str) -> list[Record]:
+    found = [finding for finding in run.findings if outcome(finding) == key]
+    return sorted(found, key=lambda finding: -(finding.get("effect") or 0))
+
+
 def _card(run: Run, region: str, test: str, found: list[Record]) -> dict[str, Any]:
     classes = {str(finding["target_class"]) for finding in found}
-    harmed = [finding["worst_subgroup"] for finding in found if finding.get("worst_subgroup")]
     return {
         "region": region,
         "test": test,
         "classes": [words.class_name(str(finding["target_class"])) for finding in found],
         "rows": [finding | {"bar": bar(run, finding)} for finding in found],
+        "hidden": all(outcome(finding) == "HIDDEN" for finding in found),
         "remedies": list(dict.fromkeys(f["remedy"]["sentence"] for f in found if f.get("remedy"))),
-        "worst": max(harmed, key=lambda cell: cell.get("effect") or 0, default=None),
+        **told(run, found[0]),
         "strip": _showing(run, region, classes),
     }
 
@@ -112,7 +121,7 @@ def findings(run: Run) -> dict[str, Any]:
     """Findings grouped by status, as a test run would list them."""
     groups = []
     for status, (title, meaning) in words.STATUSES.items():
-        found = [finding | {"bar": bar(run, finding)} for finding in _with_status(run, status)]
+        found = [finding | {"bar": bar(run, finding)} for finding in _with_outcome(run, status)]
         if found:
             groups.append({"status": status, "title": title, "meaning": meaning, "found": found})
     return {"groups": groups}

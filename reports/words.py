@@ -7,7 +7,7 @@ import textwrap
 import unicodedata
 from typing import TypeGuard
 
-from audit.tables import ALL
+from audit.tables import ALL, CROSS
 
 THIN = "\u202f"  # narrow no-break space
 MINUS = "\u2212"
@@ -21,11 +21,25 @@ VERDICTS = {
 
 STATUSES = {
     "CONFIRMED": ("Confirmed", "Shown to drive decisions although it must not."),
+    "SUSPECT": ("Suspect", "The heat maps dwell on it; hiding it has not decided yet."),
+    "HIDDEN": ("Hidden", "Shown to drive decisions, though the heat maps do not show it."),
+    "CLEARED": ("Cleared", "Reliance above the pass limit is ruled out."),
     "INCONCLUSIVE": ("Inconclusive", "Neither shown nor ruled out with this much data."),
     "ERROR": ("Could not run", "A number that the verdict needs is missing."),
     "WAIVED": ("Waived", "Confirmed, and accepted by a named owner for a limited time."),
     "KNOWN": ("Known", "Confirmed, and no worse than in the baseline."),
-    "CLEARED": ("Cleared", "Reliance above the pass limit is ruled out."),
+}
+
+#: The sign beside the colour of a status, which is never the only one.
+SIGNS = {
+    "CONFIRMED": "✕",
+    "SUSPECT": "?",
+    "HIDDEN": "✕",
+    "CLEARED": "✓",
+    "INCONCLUSIVE": "?",
+    "ERROR": "!",
+    "WAIVED": "–",
+    "KNOWN": "=",
 }
 
 TERMS = {
@@ -80,6 +94,34 @@ TERMS |= {
     "attention were spread evenly over the picture.",
     "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
     "the screen (Benjamini and Hochberg).",
+    "left-out": "Pictures that the test could not be done on, such as those without room for an "
+    "equal area elsewhere.",
+    "fill": "What a hidden region is painted over with. The weakest of several is the one that "
+    "counts.",
+    "one-sided": "With the audit's confidence the true value is above the first limit; with the "
+    "same confidence, taken by itself, below the second. They are held against the policy's.",
+    "policy-limits": "Reliance is shown where the lower limit is above the fail limit, and ruled "
+    "out where the upper limit is below the pass limit. Everything between is not decided.",
+    "fingerprint": "Names the same claim in every run; waivers and baselines refer to it.",
+    "origin": "Whether the data ties the region to the class, and whether the model relies on it: "
+    "told together, since they call for different remedies.",
+    "role": "What a region may mean for a class: core (what the class is about), allowed, or "
+    "forbidden (a decision must not rest on it).",
+    "alignment": "How much more of the heat map falls in the region than if the regions of other "
+    "pictures took its place, in points of the map's share. 0 is chance.",
+    "disparity": "The subgroup in which the region's attention differs most surely from that in "
+    "the other subgroups.",
+    "channel": "One of the model's inner feature maps, by its number in the explained layer.",
+    "iou": "Area shared by the places where the channel fires and the region, divided by the area "
+    "of both together: 0 apart, 1 the same.",
+    "strength": "Cramer's V without its bias: 0 means independent of the class, 1 that it tells "
+    "the class. AUC of a picture's property: 50 % says nothing, 0 % and 100 % tell the class.",
+    "bits": "Mutual information: how many bits of the class the factor gives away.",
+    "p-table": "Chance of an association at least this strong if there were none, corrected for "
+    "the whole table (Benjamini and Hochberg).",
+    "bits-apart": "In how many of their bits the two pictures' perceptual hashes differ. 0: the "
+    "same picture as far as the eye can tell.",
+    "yardstick": "What the value must reach (or stay below) to pass, or what chance alone gives.",
     "attention-nominated": "The attention screen found the region out of the ordinary for this "
     "class. That decides nothing.",
     "attention-silent": "The attention screen found nothing. That clears nothing: it is blind to a "
@@ -111,6 +153,31 @@ LIMITS = (
     ("One training seed", "The audit judges this one set of weights. The same recipe with another "
      "seed may rely on other cues."),
 )  # fmt: skip
+
+#: How a flag of a kind of test can be wrong.
+WRONG = {
+    "removal": "the fill itself may look like a cue, or the region may cover more or less than its "
+    "name says.",
+    "sufficiency": "the outline of what was hidden may still give the class away, or the "
+    "annotation may miss a part of it.",
+}
+
+#: How what a section flags can be wrong; sections that are not here say so themselves.
+SECTION_WRONG = {
+    "reliance": "a fill makes an unnatural picture, and the model may react to the fill. The same "
+    "act elsewhere guards against this, not perfectly.",
+    "attention": "heat maps are coarse and favour the centre. A region can be looked at and not "
+    "used, or used and not looked at.",
+    "accuracy": "small groups swing by chance (see their intervals), and wrong subgroup labels "
+    "hide differences or make them up.",
+    "harm": "groups may differ in how hard their pictures are, whatever the model relies on; the "
+    "smallest groups are not judged at all.",
+    "pictures": "a few pictures, chosen by rule. They show what the numbers mean and prove nothing "
+    "by themselves.",
+    "data": "only recorded attributes and annotated regions are compared, and what the data gives "
+    "away need not be what the model uses.",
+    "training": "one training with one seed. Another may end elsewhere.",
+}
 
 UNTRUSTED = (
     "The heat maps failed their checks on this model (or could not be checked): read this with "
@@ -147,6 +214,30 @@ def act(name: str) -> str:
 def class_name(name: str) -> str:
     """A class, or the words for all of them."""
     return "all classes" if name == ALL else name
+
+
+def subgroup(attribute: str, value: str) -> str:
+    """A subgroup in words; one of crossed attributes as the values of each.
+
+    >>> subgroup("gender", "woman"), subgroup("gender x skin_tone", "woman x brown")
+    ('gender woman', 'gender woman, skin_tone brown')
+    """
+    attributes, values = attribute.split(CROSS), value.split(CROSS)
+    if len(attributes) != len(values):
+        return f"{attribute} {value}"
+    return ", ".join(f"{name} {level}" for name, level in zip(attributes, values, strict=True))
+
+
+def pictures(n: int | None, clusters: int | None) -> str:
+    r"""A number of pictures, and of independent ones where these are fewer.
+
+    >>> pictures(96, 96), pictures(96, 40), pictures(1, 1)
+    ('96 pictures', '96 pictures, 40 independent', '1 picture')
+    """
+    if not finite(n):
+        return "number of pictures unknown"
+    counted = f"{number(n)} {'picture' if n == 1 else 'pictures'}"
+    return counted if clusters in (n, None) else f"{counted}, {number(clusters)} independent"
 
 
 def percent(value: float | None, *, signed: bool = False, digits: int | None = None) -> str:

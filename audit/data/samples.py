@@ -13,9 +13,7 @@ from audit.data.parts import AUDIT, NO_PART, TRAIN, VALIDATION, hold_out, parts_
 from audit.data.reasons import Kind, reason
 from audit.data.sources.base import Manifest
 from audit.errors import DataError
-from audit.tables import OK, QUARANTINED, UNKNOWN, attribute_column
-
-CROSS = " x "
+from audit.tables import CROSS, OK, QUARANTINED, UNKNOWN, attribute_column
 
 
 @dataclass(frozen=True)

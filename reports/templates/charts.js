@@ -5,6 +5,8 @@
   if (!packed) return;
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const config = { responsive: true, displayModeBar: false };
+  const PAPER_WIDTH = 640; // pixels: fits into a chart's frame on A4 and on Letter
+  let onPaper = false;
   const plots = [...document.querySelectorAll("[data-plot]")];
 
   if (!("DecompressionStream" in window)) {
@@ -23,7 +25,7 @@
       return Object.fromEntries(Object.entries(node).map(([name, item]) =>
         [name, themed(item, key === "colorscale" ? key : name)]));
     }
-    return dark.matches && /color/.test(key) ? data.dark[node] ?? node : node;
+    return dark.matches && !onPaper && /color/.test(key) ? data.dark[node] ?? node : node;
   }
 
   function draw(plot) {
@@ -40,6 +42,7 @@
     const { data: traces, layout } = themed(figure);
     layout.font.family = getComputedStyle(document.body).fontFamily;
     plot.style.height = `${layout.height}px`; // resizing the window asks the element, not the layout
+    if (onPaper) Object.assign(layout, { autosize: false, width: PAPER_WIDTH });
     Plotly.react(plot, traces, layout, config);
   }
 
@@ -47,6 +50,12 @@
     const chart = event.target.dataset.chart;
     if (chart) plots.filter((plot) => plot.dataset.plot === chart).forEach(draw);
   });
+  function print(onto) {
+    onPaper = onto;
+    plots.forEach((plot) => { Plotly.purge(plot); draw(plot); }); // else it keeps the last width
+  }
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
   dark.addEventListener("change", () => plots.forEach(draw));
   for (const plot of plots) {
     draw(plot);

@@ -56,6 +56,12 @@ function openTarget() {
 }
 addEventListener("hashchange", openTarget);
 openTarget();
-addEventListener("beforeprint", () => {
-  document.querySelectorAll("details").forEach((details) => { details.open = true; });
-});
+(() => {
+  let opened = [];
+  const turn = (open) => opened.forEach((details) => { details.open = open; });
+  addEventListener("beforeprint", () => {
+    opened = [...document.querySelectorAll("details:not([open])")];
+    turn(true);
+  });
+  addEventListener("afterprint", () => turn(false));
+})();

@@ -148,7 +148,7 @@ def test_hostile_waivers_survive_the_summary(name: str) -> None:
     waived = replace(finding("WAIVED"), reason=f"Waived by {name}.")
     verdict = decide([waived], [f"Waiver 1 ({name}) is void."])
     lines = summary_markdown(CONFIG, [waived], verdict).split("\n")
-    told = [line for line in lines if line.startswith(("- WAIVED", "**Warning:**"))]
+    told = [line for line in lines if line.startswith(("- WAIVED", "- **Warning:**"))]
     assert len(told) == 2
     for line in told:
         said = line.removeprefix("- ").removeprefix("**Warning:**")

@@ -323,12 +323,21 @@ def _findings(
                 **{key: weakest[key] for key in columns[1:9]},
                 "clusters_needed": 310.0 if status == "INCONCLUSIVE" else None,
                 "acts": acts,
-                "worst_subgroup": {"attribute": attribute, "subgroup": "woman", "effect": 0.31}
+                "worst_subgroup": _worst(evidence, region, label, weakest["act"], attribute)
                 if biased
                 else None,
             }
         )
     return found
+
+
+def _worst(
+    evidence: pd.DataFrame, region: str, label: str, act: str, attribute: str
+) -> dict[str, Any]:
+    wanted = {"measure": "excess_flips", "region": region, "target_class": label, "act": act}
+    wanted |= {"attribute": attribute, "subgroup": "woman"}
+    row = evidence[(evidence[list(wanted)] == pd.Series(wanted)).all(axis=1)].iloc[0]
+    return {"attribute": attribute, "subgroup": "woman", "effect": row["effect"]}
 
 
 def _write_pictures(

@@ -1,0 +1,72 @@
+"""What Prefect's pages show of an audit: the verdict, a table of findings, a link to the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from prefect.artifacts import (
+    create_link_artifact,
+    create_markdown_artifact,
+    create_table_artifact,
+)
+
+from audit.config import Audit
+from audit.gate import Verdict
+from audit.gate.findings import reading
+from audit.gate.outputs import SEVERITY, markdown_text
+from audit.gate.reasons import percent
+from audit.runs.files import read_json
+from audit.runs.folder import Run
+
+ROWS = 200  # findings in the table
+
+
+def publish(config: Audit, verdict: Verdict, run: Run) -> None:
+    """Write the artifacts of a finished run.
+
+    Prefect renders descriptions, link texts and the cells of tables as Markdown, so every name is
+    escaped.
+    """
+    name = markdown_text(config.name)
+    summary = (run.folder / "summary.md").read_text(encoding="utf-8")
+    findings = sorted(
+        read_json(run.folder / "findings.json", "findings")["findings"],
+        key=lambda finding: SEVERITY.index(finding["status"]),
+    )
+    create_markdown_artifact(
+        summary.replace("](report.html)", f"]({run.report.resolve().as_uri()})"),
+        key="cuecheck-verdict",
+        description=f"{name}: {verdict.verdict}",
+    )
+    limits = f"{100 * config.statistics.confidence:.4g} % interval"
+    left_out = max(0, len(findings) - ROWS)
+    create_table_artifact(
+        [_row(finding, limits) for finding in findings[:ROWS]],
+        key="cuecheck-findings",
+        description=f"{name}: findings"
+        + (f"; {left_out:,} more in the report" if left_out else ""),
+    )
+    create_link_artifact(
+        run.report.resolve().as_uri(),
+        link_text=f"Report of {name}",
+        key="cuecheck-report",
+        description=markdown_text(str(run.report), 1000),
+    )
+
+
+def _row(finding: Mapping[str, Any], limits: str) -> dict[str, str | int]:
+    low, high = finding["low"], finding["high"]
+    attention = finding.get("attention", "unmeasurable")  # runs of before it was screened lack it
+    return {
+        "status": finding["status"],
+        "region": markdown_text(finding["region"]),
+        "class": "all"
+        if finding["target_class"] == "*"
+        else markdown_text(finding["target_class"]),
+        "effect": percent(finding["effect"]),
+        limits: "unknown" if low is None else f"{percent(low)} to {percent(high)}",
+        "independent samples": finding["clusters"],
+        "attention": reading(finding["status"], attention) or attention,
+        "why": markdown_text(finding["reason"], 300),
+    }

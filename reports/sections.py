@@ -11,7 +11,15 @@ from audit.evidence import alignment, disparity
 from audit.tables import ALL
 from reports import discovery, explainer, words
 from reports.data_bias import data_bias
-from reports.figures import accuracy, attention, composition, effects, style, training
+from reports.figures import (
+    accuracy,
+    attention,
+    composition,
+    distributions,
+    effects,
+    style,
+    training,
+)
 from reports.run import Record, Run
 
 CARD_PICTURES = 6
@@ -173,7 +181,7 @@ def _measured(run: Run, measure: str) -> list[Record]:
 
 def attention_screen(run: Run) -> dict[str, Any] | None:
     """Heat map of attention, and what the screen found per region and class."""
-    shown = charts(attention.by_cell)(run) or {"charts": []}
+    shown = charts(attention.by_cell, distributions.of_shares)(run) or {"charts": []}
     found = screened(run)
     if not shown["charts"] and not found:
         return None
@@ -213,7 +221,7 @@ def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[
 
 def reliance(run: Run) -> dict[str, Any] | None:
     """Effects of the interventions, and on how many samples they were done."""
-    found = charts(effects.by_act, effects.by_subgroup)(run)
+    found = charts(effects.by_act, effects.by_subgroup, distributions.of_margin_drops)(run)
     drawn = int((run.audited["stands_for"] > 0).sum())
     return found and found | {"drawn": drawn, "audited": len(run.audited)}
 

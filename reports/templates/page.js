@@ -57,5 +57,5 @@ function openTarget() {
 addEventListener("hashchange", openTarget);
 openTarget();
 addEventListener("beforeprint", () => {
-  document.querySelectorAll("details").forEach((details) => { details.open = true; });
+  document.querySelectorAll("details:not(.chart-table)").forEach((details) => { details.open = true; });
 });

@@ -102,7 +102,7 @@ def _chart(
     return style.Chart(
         f"{measure.replace(' ', '-')}-spread",
         title,
-        f"{caption}Thin lines hold the middle 90 % of the independent samples, thick ones the "
+        f"{caption}Thin lines hold the middle 90 % of the independent samples, thick ones the "
         "middle half, dots are medians; faded: fewer independent samples than the audit's minimum.",
         figures,
         {"Subgroups by": run.attributes} | ({"Pictures": acts} if acts else {}),

@@ -168,6 +168,7 @@ def figure(
         xaxis=AXIS,
         yaxis=AXIS,
         dragmode=False,
+        showlegend=True,  # a single series, too, has to be named
         meta={"row": row} if row else None,
     )  # fmt: skip
     return go.Figure(data=list(traces), layout=base).update_layout(**layout)

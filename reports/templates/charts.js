@@ -98,7 +98,7 @@
 
   function explain(plot, ignored, left) {
     const note = plot.closest("figure").querySelector(".chart-note");
-    note.replaceChildren(ignored.length ? `Not split by ${ignored.join(" or ")}: the filter leaves that out here. ` : "");
+    note.replaceChildren(ignored.length ? `Not split by ${ignored.join(" or ")}; this chart shows all. ` : "");
     if (left) {
       note.append(`${left} more rows are not drawn; choose a class or region above, or `, element("button",
         { type: "button", className: "button", textContent: "draw all", onclick: () => { plot.dataset.all = "true"; draw(plot); } }));

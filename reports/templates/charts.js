@@ -115,6 +115,7 @@
     const { data: traces, layout } = figure ? themed(prepared(plot, figure)) : { data: [] };
     if (!traces.length) {
       if (plot.classList.contains("js-plotly-plot")) Plotly.purge(plot);
+      plot.classList.remove("js-plotly-plot"); // which purge leaves
       plot.style.height = "";
       plot.textContent = "No data for this choice.";
     } else {

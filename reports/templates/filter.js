@@ -6,7 +6,7 @@
   if (!bar) return;
   const START = "#filter?";
   const selects = Object.fromEntries([...bar.querySelectorAll("select")].map((one) => [one.name, one]));
-  const clear = bar.querySelector("[type=reset]");
+  const clear = bar.querySelector("button");
 
   function chosen() {
     const { attribute = "", subgroup = "" } = selects.subgroup.selectedOptions[0]?.dataset ?? {};
@@ -40,8 +40,11 @@
   }
 
   bar.addEventListener("change", change);
-  bar.addEventListener("reset", () => setTimeout(change)); // the selects are reset after the event
-  bar.addEventListener("submit", (event) => event.preventDefault());
+  clear.addEventListener("click", () => {
+    Object.values(selects).forEach((select) => { select.selectedIndex = 0; });
+    change();
+    selects.class.focus(); // the button is gone
+  });
   addEventListener("hashchange", restore);
   document.addEventListener("DOMContentLoaded", restore);
 })();

@@ -308,10 +308,10 @@ def test_a_link_keeps_the_filter_and_clear_ends_it(page: Page, report: Path) -> 
     link = page.evaluate("location.href")
     page.open(report, ready=f"{READY} && location.hash === ''")
     page.call("Page.navigate", url=link)
-    page.wait(f"{READY} && document.getElementById('filter').elements.region.value === 'face'")
+    page.wait(f"{READY} && document.querySelector('#filter [name=region]').value === 'face'")
     page.wait(f"{plot('effects')}.layout.yaxis.ticktext.length === 1")
-    assert page.evaluate("document.getElementById('filter').elements['class'].value") == HOSTILE[0]
-    page.evaluate("document.querySelector('#filter [type=reset]').click()")
+    assert page.evaluate("document.querySelector('#filter [name=class]').value") == HOSTILE[0]
+    page.evaluate("document.querySelector('#filter button').click()")
     page.wait(f"{READY} && {plot('effects')}.layout.yaxis.ticktext.length === {2 * len(LABELS)}")
     assert page.evaluate("location.hash") == "#filter"
 
@@ -321,6 +321,7 @@ def test_a_choice_without_data_says_so(page: Page) -> None:
     assert page.evaluate(f"{plot('effects')}.textContent") == "No data for this choice."
     choose(page)
     assert len(ticks(page, "effects")) == 2 * len(LABELS)
+    assert "No data" not in page.evaluate(f"{plot('effects')}.textContent")
 
 
 def hover(page: Page, name: str, x: float, y: float) -> str:

@@ -13,6 +13,7 @@ from reports import discovery, explainer, words
 from reports.data_bias import data_bias
 from reports.figures import (
     accuracy,
+    association,
     attention,
     composition,
     distributions,
@@ -234,9 +235,9 @@ def pictures(run: Run) -> dict[str, Any] | None:
 def data(run: Run) -> dict[str, Any]:
     """Composition, what the data gives away, and quarantine."""
     bad = run.quarantined
-    chart = composition.by_class(run)
+    drawn = (composition.by_class(run), association.with_class(run))
     return {
-        "charts": [chart] if chart else [],
+        "charts": [chart for chart in drawn if chart is not None],
         "quarantined": len(bad),
         "kinds": Counter(str(reason).split(":")[0] for reason in bad["reason"]).most_common(),
         "bad": bad.head(QUARANTINE_ROWS)[["sample_id", "part", "reason"]].to_dict("records"),

@@ -19,7 +19,15 @@ from PIL import Image
 from audit import tables
 from reports import words
 from reports.build import build_report
-from reports.figures import accuracy, attention, composition, distributions, effects, style
+from reports.figures import (
+    accuracy,
+    association,
+    attention,
+    composition,
+    distributions,
+    effects,
+    style,
+)
 from reports.figures.table import embed
 from reports.run import Run, read_run
 from tests.reports.browser import EXECUTABLE, Page, chromium
@@ -55,6 +63,23 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for arm in ("act", "placebo")
     ]  # fmt: skip
     tables.write_table(pd.DataFrame(rows), tables.INTERVENTIONS, folder / "interventions.parquet")
+    associations = [
+        {
+            "part": part, "kind": kind, "factor": factor, "target_class": target,
+            "measure": measure, "n": 90, "clusters": 80, "levels": 2, "effect": effect,
+            "low": effect - 0.1, "high": effect + 0.1, "lower_limit": 0.0, "upper_limit": 1.0,
+            "information": None, "information_null": None, "p": 0.01, "p_adjusted": 0.02,
+        }
+        for part in ("training", "audit")
+        for kind, factor, target, measure, effect in (
+            ("attribute", HOSTILE[0], "*", "cramers_v", 0.2 + 0.5 * (part == "training")),
+            ("region", "hair", "*", "cramers_v", 0.1),
+            ("property", "brightness", "nurse", "auc", 0.9),
+        )
+    ]  # fmt: skip
+    tables.write_table(
+        pd.DataFrame(associations), tables.ASSOCIATION, folder / "association.parquet"
+    )
     return build_report(folder)
 
 
@@ -72,6 +97,7 @@ def chart_of(run: Run, name: str) -> style.Chart:
         "margin-drop-spread": distributions.of_margin_drops,
         "accuracy": accuracy.by_subgroup,
         "composition": composition.by_class,
+        "association": association.with_class,
     }[name](run)
     assert made is not None
     assert made.id == name
@@ -173,6 +199,7 @@ def test_a_run_without_altered_pictures_has_no_spread_of_effects(tmp_path: Path)
         ("margin-drop-spread", "margin drop median"),
         ("accuracy", "accuracy"),
         ("composition", "part"),
+        ("association", "Cramer's V"),
     ],
 )
 def test_every_point_lies_where_its_row_of_the_table_says(
@@ -214,6 +241,13 @@ def assert_grid(
             if not grey:
                 known = [line.get("effect"), line.get("share"), np.log(line.get("density", 1.0))]
                 assert any(number == pytest.approx(value, rel=1e-3) for number in known if number)
+
+
+def test_association_shows_what_concerns_all_classes_strongest_first(run: Run) -> None:
+    table = chart_of(run, "association").table
+    assert table is not None
+    assert table["factor"].tolist() == [HOSTILE[0], HOSTILE[0], "hair", "hair"]
+    assert table["data"].tolist() == ["training", "audit", "training", "audit"]
 
 
 def test_embedded_columns_are_the_table() -> None:
@@ -318,10 +352,10 @@ def test_a_link_keeps_the_filter_and_clear_ends_it(page: Page, report: Path) -> 
 
 def test_a_choice_without_data_says_so(page: Page) -> None:
     choose(page, region="background")  # no intervention on it
-    assert page.evaluate(f"{plot('effects')}.textContent") == "No data for this choice."
+    assert page.evaluate(f"{plot('effects')}.textContent") == "Nothing here passes the filter."
     choose(page)
     assert len(ticks(page, "effects")) == 2 * len(LABELS)
-    assert "No data" not in page.evaluate(f"{plot('effects')}.textContent")
+    assert "passes the filter" not in page.evaluate(f"{plot('effects')}.textContent")
 
 
 def hover(page: Page, name: str, x: float, y: float) -> str:

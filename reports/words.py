@@ -73,6 +73,8 @@ TERMS = {
 }
 
 TERMS |= {
+    "filter-class": "The true class; in the charts of reliance the class that the model answers, "
+    "since that is what altering a region can change.",
     "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
     "the screen (Benjamini and Hochberg).",
     "attention-nominated": "The attention screen found the region out of the ordinary for this "

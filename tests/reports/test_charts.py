@@ -30,6 +30,8 @@ from reports.figures import (
 )
 from reports.figures.table import embed
 from reports.run import Run, read_run
+from tests.benchmarks.report import LEVELS as LEVELS_OF_LARGE
+from tests.benchmarks.report import large_run
 from tests.reports.browser import EXECUTABLE, Page, chromium
 from tests.reports.factory import HOSTILE, make_run
 from tests.reports.test_browser import READY
@@ -350,6 +352,20 @@ def test_a_link_keeps_the_filter_and_clear_ends_it(page: Page, report: Path) -> 
     assert page.evaluate("location.hash") == "#filter"
 
 
+def test_a_finding_links_to_its_charts_and_pictures(page: Page) -> None:
+    choose(page)
+    link = "document.querySelector('.finding a[href^=\"#filter\"]')"
+    page.evaluate(f"{link}.closest('details').open = true")
+    name = page.evaluate(f"{link}.closest('details').querySelector('.finding-name').textContent")
+    page.evaluate(f"{link}.click()")
+    page.wait(f"{plot('effects')}.layout.yaxis.ticktext.length === 1 && {READY}")
+    region, label = page.evaluate(
+        "['region', 'class'].map((name) => document.querySelector(`#filter [name=${name}]`).value)"
+    )
+    assert name == f"{region} for {label}"
+    page.wait("Math.abs(document.getElementById('filter').getBoundingClientRect().top) < 100")
+
+
 def test_a_choice_without_data_says_so(page: Page) -> None:
     choose(page, region="background")  # no intervention on it
     assert page.evaluate(f"{plot('effects')}.textContent") == "Nothing here passes the filter."
@@ -451,3 +467,19 @@ def test_pictures_of_charts_are_made_offline(page: Page, tmp_path: Path) -> None
         assert len(np.unique(np.asarray(picture.convert("L")))) > 10
     drawing = ElementTree.parse(downloaded(page, tmp_path, "effects", "svg"))
     assert "fail limit" in "".join(drawing.getroot().itertext())
+
+
+def test_many_rows_are_drawn_when_asked_for_and_always_saved(page: Page, tmp_path: Path) -> None:
+    folder = large_run(tmp_path / "large", 1000, 16)
+    page.open(build_report(folder), ready=f"{READY} && data.charts && {plot('attention')}")
+    rows = 16 * LEVELS_OF_LARGE["group"]
+    assert len(ticks(page, "attention")) == 60
+    note = f"{plot('attention')}.closest('figure').querySelector('.chart-note')"
+    assert page.evaluate(f"{note}.textContent").startswith(f"{rows - 60} more rows are not drawn")
+    saved = pd.read_csv(downloaded(page, tmp_path, "attention", "csv"))
+    assert saved.groupby(["class", "subgroup"]).ngroups == rows
+    page.evaluate(f"{note}.querySelector('button').click()")
+    assert len(ticks(page, "attention")) == rows
+    assert page.evaluate(f"{note}.hidden")
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.evaluate("document.querySelectorAll('.chart-table[open]').length") == 0

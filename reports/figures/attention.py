@@ -82,6 +82,8 @@ def _table(run: Run, attributes: list[str]) -> pd.DataFrame:
     log_rho.columns = log_rho.columns.str.replace("log_rho", "density")
     table = share.join(log_rho.set_index(_CELL)[ends].map(math.exp), on=_CELL)
     area = run.attention.groupby("region", observed=True)["area"].mean().to_dict()
-    table["area"] = [float(area.get(name, math.nan)) for name in table["region"]]
+    table["part of the picture"] = [float(area.get(name, math.nan)) for name in table["region"]]
     shares = ["share", "share low", "share high"]
-    return table[[*_CELL, *shares, *ends, "area", "pictures", "independent", "small"]]
+    return table[
+        [*_CELL, *shares, *ends, "part of the picture", "pictures", "independent", "small"]
+    ]

@@ -21,7 +21,6 @@ FORMATS = {
     "accuracy": "percent",
     "share": "percent",
     "density": "ratio",
-    "area": "percent",
     "part": "percent",
     "Cramer's V": "number",
     "adjusted p": "p",

@@ -120,7 +120,7 @@
       plot.textContent = figure ? "Nothing here passes the filter." : "No data for this choice.";
     } else {
       if (!plot.classList.contains("js-plotly-plot")) plot.textContent = "";
-      layout.font.family = getComputedStyle(document.body).fontFamily;
+      layout.font.family = layout.hoverlabel.font.family = getComputedStyle(document.body).fontFamily;
       plot.style.height = `${layout.height}px`; // resizing the window asks the element, not the layout
       Plotly.react(plot, traces, layout, config);
     }

@@ -30,7 +30,7 @@
     selects.subgroup.selectedIndex = Math.max(0, options.findIndex(({ dataset }) =>
       dataset.attribute === wanted.attribute && dataset.subgroup === (wanted.subgroup ?? "")));
     announce();
-    bar.scrollIntoView({ behavior: "instant" });
+    bar.nextElementSibling.scrollIntoView({ behavior: "instant" }); // the bar itself may be stuck in view
   }
 
   function change() {

@@ -470,9 +470,9 @@ def test_pictures_of_charts_are_made_offline(page: Page, tmp_path: Path) -> None
 
 
 def test_many_rows_are_drawn_when_asked_for_and_always_saved(page: Page, tmp_path: Path) -> None:
-    folder = large_run(tmp_path / "large", 1000, 16)
+    folder = large_run(tmp_path / "large", 500, 13)
     page.open(build_report(folder), ready=f"{READY} && data.charts && {plot('attention')}")
-    rows = 16 * LEVELS_OF_LARGE["group"]
+    rows = 13 * LEVELS_OF_LARGE["group"]
     assert len(ticks(page, "attention")) == 60
     note = f"{plot('attention')}.closest('figure').querySelector('.chart-note')"
     assert page.evaluate(f"{note}.textContent").startswith(f"{rows - 60} more rows are not drawn")

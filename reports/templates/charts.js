@@ -11,6 +11,8 @@
   const shown = new Map(); // plot: row numbers of its table
   let filter = {};
   let drawing = false;
+  const PAPER_WIDTH = 640; // pixels: fits into a chart's frame on A4 and on Letter
+  let onPaper = false;
 
   // Figures are drawn in light colours; in dark mode each is exchanged for its dark counterpart.
   function themed(node, key = "") {
@@ -19,7 +21,7 @@
       return Object.fromEntries(Object.entries(node).map(([name, item]) =>
         [name, themed(item, key === "colorscale" ? key : name)]));
     }
-    return dark.matches && /color/.test(key) ? data.dark[node] ?? node : node;
+    return dark.matches && !onPaper && /color/.test(key) ? data.dark[node] ?? node : node;
   }
 
   const selectsOf = (chart) => [...document.querySelectorAll("select[data-chart]")].filter((one) => one.dataset.chart === chart);
@@ -122,6 +124,7 @@
       if (!plot.classList.contains("js-plotly-plot")) plot.textContent = "";
       layout.font.family = layout.hoverlabel.font.family = getComputedStyle(document.body).fontFamily;
       plot.style.height = `${layout.height}px`; // resizing the window asks the element, not the layout
+      if (onPaper) Object.assign(layout, { autosize: false, width: PAPER_WIDTH });
       Plotly.react(plot, traces, layout, config);
     }
     const table = plot.closest("figure").querySelector(".chart-table");
@@ -173,7 +176,16 @@
     if (chart && window.Plotly) plots.filter((plot) => plot.dataset.plot === chart).forEach(draw);
   });
   dark.addEventListener("change", redraw);
-  addEventListener("beforeprint", () => { if (window.Plotly) pending.forEach(draw); });
+  function print(onto) {
+    onPaper = onto;
+    if (!window.Plotly) return;
+    plots.forEach((plot) => {
+      Plotly.purge(plot); // else it keeps the last width
+      draw(plot);
+    });
+  }
+  addEventListener("beforeprint", () => print(true));
+  addEventListener("afterprint", () => print(false));
 
   // The table of a chart, when it is asked for.
   const plotOf = (part) => part.closest("figure").querySelector("[data-plot]");

@@ -30,8 +30,6 @@ from reports.figures import (
 )
 from reports.figures.table import embed
 from reports.run import Run, read_run
-from tests.benchmarks.report import LEVELS as LEVELS_OF_LARGE
-from tests.benchmarks.report import large_run
 from tests.reports.browser import EXECUTABLE, Page, chromium
 from tests.reports.factory import HOSTILE, make_run
 from tests.reports.test_browser import READY
@@ -470,9 +468,10 @@ def test_pictures_of_charts_are_made_offline(page: Page, tmp_path: Path) -> None
 
 
 def test_many_rows_are_drawn_when_asked_for_and_always_saved(page: Page, tmp_path: Path) -> None:
-    folder = large_run(tmp_path / "large", 500, 13)
+    labels = tuple(f"class {i:02}" for i in range(31))
+    folder = make_run(tmp_path / "many", labels=labels, samples=62, pictures=1)
     page.open(build_report(folder), ready=f"{READY} && data.charts && {plot('attention')}")
-    rows = 13 * LEVELS_OF_LARGE["group"]
+    rows = 2 * len(labels)
     assert len(ticks(page, "attention")) == 60
     note = f"{plot('attention')}.closest('figure').querySelector('.chart-note')"
     assert page.evaluate(f"{note}.textContent").startswith(f"{rows - 60} more rows are not drawn")
@@ -481,5 +480,14 @@ def test_many_rows_are_drawn_when_asked_for_and_always_saved(page: Page, tmp_pat
     page.evaluate(f"{note}.querySelector('button').click()")
     assert len(ticks(page, "attention")) == rows
     assert page.evaluate(f"{note}.hidden")
+
+
+def test_print_draws_every_chart_on_paper_and_no_tables(page: Page, report: Path) -> None:
+    page.open(report, ready=f"window.Plotly && {plot('effects')}")
     page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    widths = "[...document.querySelectorAll('[data-plot]')].map((plot) => plot._fullLayout.width)"
+    assert set(page.evaluate(widths)) == {640}
     assert page.evaluate("document.querySelectorAll('.chart-table[open]').length") == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    page.wait(READY)
+    assert all(width > 900 for width in page.evaluate(widths))

@@ -17,13 +17,24 @@ from plotly.offline import get_plotlyjs
 from audit.atomic import replacing
 from audit.gate.findings import reading
 from audit.interventions import FILLS
+from audit.tables import UNKNOWN, attribute_column
 from reports import blind, pictures, review, words
 from reports.figures import style
-from reports.run import Run, read_run
+from reports.figures.table import embed
+from reports.run import Run, by_level, read_run
 from reports.sections import SECTIONS
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
-SCRIPTS = ("page.js", "charts.js", "pictures.js", "mean_maps.js", "review.js", "blind.js")
+SCRIPTS = (
+    "page.js",
+    "filter.js",
+    "chart_table.js",
+    "charts.js",
+    "pictures.js",
+    "mean_maps.js",
+    "review.js",
+    "blind.js",
+)
 
 
 def build_report(run: Path) -> Path:
@@ -80,6 +91,7 @@ def render(run: Run) -> str:
         tone=verdict,
         source="the run folder",
         run=run,
+        filter=_filter(run, sections),
     )
 
 
@@ -119,6 +131,9 @@ def render_page(
             sections=sections,
             data={
                 "charts": {chart.id: _figures(chart) for chart in charts},
+                "tables": {
+                    chart.id: embed(chart.table) for chart in charts if chart.table is not None
+                },
                 "dark": style.DARK,
                 **data,
             },
@@ -148,6 +163,20 @@ def _environment() -> Environment:
     environment.globals["words"] = words
     environment.globals["reading"] = reading
     return environment
+
+
+def _filter(run: Run, sections: list[dict[str, Any]]) -> dict[str, Any]:
+    """What charts and pictures can be narrowed to, and the section before which to ask."""
+    explored = [section["id"] for section in sections if section.get("charts")]
+    return {
+        "before": explored[0] if explored else None,
+        "classes": run.classes,
+        "subgroups": {
+            name: by_level(run.audited[attribute_column(name)].fillna(UNKNOWN).astype(str))
+            for name in run.attributes
+        },
+        "regions": run.config.regions.names,
+    }
 
 
 def _figures(chart: style.Chart) -> dict[str, Any]:

@@ -95,11 +95,13 @@ def read_run(folder: Path) -> Run:
         attention=tables.read_table(
             folder / "attention.parquet",
             tables.ATTENTION,
-            ["region", "area"],
+            ["sample_id", "region", "share", "area", "measurable"],
             {"method": "grad-cam", "explained": "true"},
         ),
         interventions=tables.read_table(
-            folder / "interventions.parquet", tables.INTERVENTIONS, ["region"]
+            folder / "interventions.parquet",
+            tables.INTERVENTIONS,
+            ["sample_id", "region", "test", "arm", "fill", "margin_after", "prediction_before"],
         ),
         evidence=_plain(tables.read_table(folder / "evidence.parquet", tables.EVIDENCE)),
         scorecard=_optional(folder, tables.SCORECARD),

@@ -13,7 +13,16 @@ from reports import discovery, explainer, words
 from reports.answer import told
 from reports.blind import blind
 from reports.data_bias import data_bias
-from reports.figures import accuracy, attention, composition, effects, style, training
+from reports.figures import (
+    accuracy,
+    association,
+    attention,
+    composition,
+    distributions,
+    effects,
+    style,
+    training,
+)
 from reports.mean_maps import mean_maps
 from reports.outcomes import outcome, tally
 from reports.run import Record, Run
@@ -184,7 +193,7 @@ def _measured(run: Run, measure: str) -> list[Record]:
 
 def attention_screen(run: Run) -> dict[str, Any] | None:
     """Heat map of attention, and what the screen found per region and class."""
-    shown = charts(attention.by_cell)(run) or {"charts": []}
+    shown = charts(attention.by_cell, distributions.of_shares)(run) or {"charts": []}
     found = screened(run)
     if not shown["charts"] and not found:
         return None
@@ -224,7 +233,7 @@ def charts(*drawn: Callable[[Run], style.Chart | None]) -> Callable[[Run], dict[
 
 def reliance(run: Run) -> dict[str, Any] | None:
     """Effects of the interventions, and on how many samples they were done."""
-    found = charts(effects.by_act, effects.by_subgroup)(run)
+    found = charts(effects.by_act, effects.by_subgroup, distributions.of_margin_drops)(run)
     drawn = int((run.audited["stands_for"] > 0).sum())
     return found and found | {"drawn": drawn, "audited": len(run.audited)}
 
@@ -237,9 +246,9 @@ def pictures(run: Run) -> dict[str, Any] | None:
 def data(run: Run) -> dict[str, Any]:
     """Composition, what the data gives away, and quarantine."""
     bad = run.quarantined
-    chart = composition.by_class(run)
+    drawn = (composition.by_class(run), association.with_class(run))
     return {
-        "charts": [chart] if chart else [],
+        "charts": [chart for chart in drawn if chart is not None],
         "quarantined": len(bad),
         "kinds": Counter(str(reason).split(":")[0] for reason in bad["reason"]).most_common(),
         "bad": bad.head(QUARANTINE_ROWS)[["sample_id", "part", "reason"]].to_dict("records"),

@@ -92,6 +92,8 @@ TERMS = {
 TERMS |= {
     "mean-density": "Part of the attention in a place, divided by the part that it would get if "
     "attention were spread evenly over the picture.",
+    "filter-class": "The true class; in the charts of reliance the class that the model answers, "
+    "since that is what altering a region can change.",
     "q": "Smallest false discovery rate at which this row would count: corrected for all rows of "
     "the screen (Benjamini and Hochberg).",
     "left-out": "Pictures that the test could not be done on, such as those without room for an "

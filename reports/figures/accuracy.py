@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from reports import words
 from reports.figures import style
-from reports.run import Record, Run, by_level
+from reports.figures.table import of_evidence
+from reports.run import Run, by_level
 
 
 def by_subgroup(run: Run) -> style.Chart | None:
@@ -14,19 +16,25 @@ def by_subgroup(run: Run) -> style.Chart | None:
     attributes = [name for name in run.attributes if len(run.cells("accuracy", name))]
     if not attributes:
         return None
+    cells = pd.concat([run.cells("accuracy", name) for name in attributes])
+    table = of_evidence(run, cells, "accuracy")
     return style.Chart(
         "accuracy",
         "Accuracy by class and subgroup",
         "Where dots of one class lie apart, the model serves its subgroups unequally. Lines are "
-        "95 % intervals; faded dots rest on fewer independent samples than the audit's minimum.",
-        {key: _dots(run, name) for key, (name,) in style.combinations(attributes)},
-        {"Subgroups by": [words.short(name, 40) for name in attributes]},
+        "95 % intervals (Wilson); faded dots rest on fewer independent samples than the audit's "
+        "minimum.",
+        {
+            key: _dots(table[table["attribute"] == name])
+            for key, (name,) in style.combinations(attributes)
+        },
+        {"Subgroups by": attributes},
+        table.drop(columns=["region", "altered", "adjusted p", "left out", "small"]),
     )
 
 
-def _dots(run: Run, attribute: str) -> go.Figure:
-    table = run.cells("accuracy", attribute)
-    classes = list(dict.fromkeys(table["target_class"]))
+def _dots(table: pd.DataFrame) -> go.Figure:
+    classes = list(dict.fromkeys(table["class"]))
     subgroups = by_level(table["subgroup"])
     traces = []
     for index, name in enumerate(subgroups):
@@ -35,30 +43,22 @@ def _dots(run: Run, attribute: str) -> go.Figure:
         trace = style.interval_dots(
             index,
             words.plotly_text(name),
-            some["effect"],
-            some["low"],
-            some["high"],
-            [classes.index(label) + offset for label in some["target_class"]],
-            [_hover(dict(row)) for _, row in some.iterrows()],
+            some["accuracy"],
+            some["accuracy low"],
+            some["accuracy high"],
+            [classes.index(label) + offset for label in some["class"]],
+            some.index.tolist(),
         )
-        traces.append(style.faded(trace, run.is_small(some)))
-    row = max(style.ROW, 11 * len(subgroups) + 14)
-    start = min(0.5, float(table["low"].fillna(0.5).min()) - 0.02)
+        traces.append(style.faded(trace, some["small"]))
+    row = style.series_row(len(subgroups))
+    start = min(0.5, float(table["accuracy low"].fillna(0.5).min()) - 0.02)
     return style.figure(
         traces,
         row * len(classes) + 96,
+        row=row,
         xaxis=style.percent_axis("correct answers", range=[max(start, 0), 1.01]),
         yaxis=style.rows_axis([words.plotly_text(name) for name in classes]),
         margin={"t": 40},
         legend={"y": 1.0, "yref": "container", "yanchor": "top"},
         shapes=style.row_rules(len(classes)),
-    )
-
-
-def _hover(row: Record) -> str:
-    return (
-        f"<b>{words.plotly_hover(row['target_class'])}</b><br>"
-        f"{words.plotly_hover(row['attribute'])}: {words.plotly_hover(row['subgroup'])}<br>"
-        f"accuracy {words.percent(row['effect'])} ({words.interval(row['low'], row['high'])})<br>"
-        f"{words.number(row['n'])} samples, {words.number(row['clusters'])} independent"
     )

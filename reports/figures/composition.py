@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from audit.tables import OK, UNKNOWN, attribute_column
 from reports import words
 from reports.figures import style
+from reports.figures.table import rounded
 from reports.run import Run, by_level
 
 PARTS = {"train": "training", "validation": "validation", "audit": "audit"}
+_ROW = 38  # pixels
 
 
 def by_class(run: Run) -> style.Chart | None:
@@ -20,56 +23,76 @@ def by_class(run: Run) -> style.Chart | None:
     parts = [part for part in PARTS if part in found]
     if not run.attributes or not parts:
         return None
+    table = pd.concat(
+        [
+            _counts(usable[usable["part"] == part], PARTS[part], attribute)
+            for part in parts
+            for attribute in run.attributes
+        ],
+        ignore_index=True,
+    )
     return style.Chart(
         "composition",
         "Who is in the data",
         "Uneven bars in the training pictures are what a model can pick up as a shortcut.",
         {
-            key: _bars(usable[usable["part"] == part], attribute)
+            key: _bars(table[(table["data"] == PARTS[part]) & (table["attribute"] == attribute)])
             for key, (part, attribute) in style.combinations(parts, run.attributes)
         },
-        {"Pictures for": [PARTS[part] for part in parts],
-         "Subgroups by": [words.short(name, 40) for name in run.attributes]},
-    )  # fmt: skip
+        {"Pictures for": [PARTS[part] for part in parts], "Subgroups by": run.attributes},
+        table,
+    )
 
 
-def _bars(samples: pd.DataFrame, attribute: str) -> go.Figure:
+def _counts(samples: pd.DataFrame, part: str, attribute: str) -> pd.DataFrame:
+    """Pictures of each class and subgroup, and the part of the class that they are."""
     subgroup = samples[attribute_column(attribute)].astype(object).fillna(UNKNOWN).astype(str)
     counts = pd.crosstab(samples["label"].astype(str), subgroup)
-    total = counts.sum(axis=1)
-    order = by_level(counts.columns)
-    traces = [
-        go.Bar(
-            name=words.plotly_text(name),
-            orientation="h",
-            x=counts[name] / total,
-            y=list(range(len(counts))),
-            marker={
-                "color": style.SERIES[index % len(style.SERIES)],
-                "pattern": {"shape": "" if index < len(style.SERIES) else "/"},
-                "line": {"width": 1.5, "color": style.LIGHT["surface"]},
-            },
-            text=[f"{words.number(int(n))}" for n in counts[name]],
-            textposition="inside",
-            insidetextanchor="middle",
-            textangle=0,
-            customdata=[
-                f"<b>{words.plotly_hover(label)}</b><br>{words.plotly_hover(attribute)}: "
-                f"{words.plotly_hover(name)}<br>{words.number(int(n))} of "
-                f"{words.number(int(all_of_it))} pictures ({words.percent(n / all_of_it)})"
-                for label, n, all_of_it in zip(counts.index, counts[name], total, strict=True)
-            ],
-            hovertemplate="%{customdata}<extra></extra>",
+    labels, subgroups = list(counts.index), list(counts.columns)
+    return pd.DataFrame(
+        {
+            "data": part,
+            "class": np.repeat(np.array(labels, object), len(subgroups)),
+            "attribute": attribute,
+            "subgroup": subgroups * len(labels),
+            "pictures": counts.to_numpy().reshape(-1),
+            "part": counts.div(counts.sum(axis=1), axis=0).to_numpy().reshape(-1),
+        }
+    )
+
+
+def _bars(table: pd.DataFrame) -> go.Figure:
+    labels = list(dict.fromkeys(table["class"]))
+    traces = []
+    for index, name in enumerate(by_level(table["subgroup"])):
+        some = table[table["subgroup"] == name]
+        traces.append(
+            go.Bar(
+                name=words.plotly_text(name),
+                orientation="h",
+                x=rounded(some["part"]),
+                y=[labels.index(label) for label in some["class"]],
+                marker={
+                    "color": style.SERIES[index % len(style.SERIES)],
+                    "pattern": {"shape": "" if index < len(style.SERIES) else "/"},
+                    "line": {"width": 1.5, "color": style.LIGHT["surface"]},
+                },
+                text=[words.number(int(n)) for n in some["pictures"]],
+                textposition="inside",
+                insidetextanchor="middle",
+                textangle=0,
+                customdata=some.index.tolist(),
+                hovertemplate="%{customdata}<extra></extra>",
+            )
         )
-        for index, name in enumerate(order)
-    ]
     return style.figure(
         traces,
-        38 * len(counts) + 96,
+        _ROW * len(labels) + 96,
+        row=_ROW,
         barmode="stack",
         bargap=0.28,
         xaxis=style.percent_axis("part of the class's pictures", range=[0, 1]),
-        yaxis=style.rows_axis([words.plotly_text(name) for name in counts.index]),
+        yaxis=style.rows_axis([words.plotly_text(name) for name in labels]),
         margin={"t": 40},
         legend={"y": 1.0, "yref": "container", "yanchor": "top", "traceorder": "normal"},
     )

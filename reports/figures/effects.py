@@ -1,4 +1,4 @@
-"""Forest plots of intervention effects, with the limits that decide drawn in."""
+"""Intervention effects: forest plots with the limits that decide, and a heat map."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import plotly.graph_objects as go
 from audit.tables import ALL
 from reports import words
 from reports.figures import style
+from reports.figures.heat_map import heat_map
+from reports.figures.table import of_evidence
 from reports.run import Run
 
 TESTS = {
     "excess_flips": ("region hidden or swapped", "changed answers, excess"),
     "sufficiency_excess": ("region seen alone", "answers kept, beyond chance"),
 }  # fmt: skip
+LOOKS = ("dots with intervals", "heat map")
 
 
 def by_act(run: Run) -> style.Chart | None:
@@ -23,6 +26,7 @@ def by_act(run: Run) -> style.Chart | None:
     measures = [measure for measure in TESTS if (rows["measure"] == measure).any()]
     if not measures:
         return None
+    table = _table(run, rows)
     return style.Chart(
         "effects",
         "What happens when the model cannot use a region",
@@ -30,36 +34,41 @@ def by_act(run: Run) -> style.Chart | None:
         "an equal area elsewhere is. Dots: ways of altering; lines: 95 % intervals. Left of the "
         "pass limit, reliance is ruled out; wholly right of the fail limit, it is shown.",
         {
-            key: _forest(run, rows[rows["measure"] == measure], measure, "act")
+            key: _forest(run, table[table["measure"] == measure], measure, "altered")
             for key, (measure,) in style.combinations(measures)
         },
         {"Test": [TESTS[measure][0] for measure in measures]},
+        table.drop(columns=["attribute", "subgroup", "measure", "small"]),
     )
 
 
 def by_subgroup(run: Run) -> style.Chart | None:
-    """The same per subgroup, for one act at a time."""
+    """The same per subgroup, for one act at a time, as dots with intervals or as a heat map."""
     rows = _tested(run)
     rows = rows[(rows["attribute"] != ALL) & (rows["subgroup"] != ALL)]
     if rows.empty:
         return None
+    table = _table(run, rows)
     attributes = list(rows["attribute"].unique())
-    acts = list(rows["act"].unique())
+    acts = list(table["altered"].unique())
     figures = {}
-    for key, (attribute, act) in style.combinations(attributes, acts):
-        some = rows[(rows["attribute"] == attribute) & (rows["act"] == act)]
+    for key, (attribute, act, look) in style.combinations(attributes, acts, LOOKS):
+        some = table[(table["attribute"] == attribute) & (table["altered"] == act)]
         if len(some):
             measure = some["measure"].iloc[0]
-            figures[key] = _forest(run, some, measure, "subgroup")
+            dots = look == LOOKS[0]
+            figures[key] = (
+                _forest(run, some, measure, "subgroup") if dots else _heat_map(run, some, measure)
+            )
     return style.Chart(
         "effects-by-subgroup",
         "Who it affects most",
-        "The same effect, split by subgroup. Faded dots rest on fewer independent samples than the "
-        "audit's minimum.",
+        "The same effect, split by subgroup. Faded dots and grey cells rest on fewer independent "
+        "samples than the audit's minimum.",
         figures,
-        {"Subgroups by": [words.short(name, 40) for name in attributes],
-         "Pictures": [words.short(words.act(name), 40) for name in acts]},
-    )  # fmt: skip
+        {"Subgroups by": attributes, "Pictures": acts, "Show": list(LOOKS)},
+        table.drop(columns=["measure", "adjusted p", "small"]),
+    )
 
 
 def _tested(run: Run) -> pd.DataFrame:
@@ -67,25 +76,40 @@ def _tested(run: Run) -> pd.DataFrame:
     return rows[rows["measure"].isin(list(TESTS)) & rows["effect"].notna()]
 
 
-def _forest(run: Run, rows: pd.DataFrame, measure: str, split: str) -> go.Figure:
-    targets = list(dict.fromkeys(zip(rows["region"], rows["target_class"], strict=True)))
+def _table(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+    return of_evidence(run, rows, "effect").assign(measure=rows["measure"].to_numpy(object))
+
+
+def _heat_map(run: Run, table: pd.DataFrame, measure: str) -> go.Figure:
+    """White is no effect; the colour is full at three times the limit that decides."""
+    reach = 3 * limits(run, measure)[1]
+    colours = [(0, "below"), (0.5, "surface"), (1, "above")]
+    scale = {
+        "colorscale": [[at, style.LIGHT[name]] for at, name in colours],
+        "zmin": -reach,
+        "zmax": reach,
+    }
+    return heat_map(table, table["effect"], words.percent, scale, run.config.regions.names)
+
+
+def _forest(run: Run, table: pd.DataFrame, measure: str, split: str) -> go.Figure:
+    targets = list(dict.fromkeys(zip(table["region"], table["class"], strict=True)))
     position = {target: i for i, target in enumerate(targets)}
-    names = list(dict.fromkeys(rows[split]))
-    say = words.act if split == "act" else str
+    names = list(dict.fromkeys(table[split]))
     traces = []
     for index, name in enumerate(names):
-        some = rows[rows[split] == name]
-        place = [position[pair] for pair in zip(some["region"], some["target_class"], strict=True)]
+        some = table[table[split] == name]
+        place = [position[pair] for pair in zip(some["region"], some["class"], strict=True)]
         y = [at + style.dodge(index, len(names)) for at in place]
         trace = style.interval_dots(
-            index, words.plotly_text(say(name), 32), some["effect"], some["low"], some["high"], y,
-            [_hover(row) for _, row in some.iterrows()],
+            index, words.plotly_text(name, 32), some["effect"], some["effect low"],
+            some["effect high"], y, some.index.tolist(),
         )  # fmt: skip
-        traces.append(style.faded(trace, run.is_small(some)))
+        traces.append(style.faded(trace, some["small"]))
     fail, passed = limits(run, measure)
-    row = max(style.ROW, 11 * len(names) + 14)
-    labels = [style.row_label(region, words.class_name(label)) for region, label in targets]
-    edges = pd.concat([rows["low"], rows["high"], rows["effect"]]).dropna()
+    row = style.series_row(len(names))
+    labels = [style.row_label(region, label) for region, label in targets]
+    edges = pd.concat([table[name] for name in ("effect low", "effect high", "effect")]).dropna()
     low, high = min(edges.min(), -0.03), max(edges.max(), passed + 0.05)
     marks = (
         (fail, "fail limit", style.LIGHT["fail"], "right"),
@@ -94,6 +118,7 @@ def _forest(run: Run, rows: pd.DataFrame, measure: str, split: str) -> go.Figure
     return style.figure(
         traces,
         row * len(targets) + 126,
+        row=row,
         xaxis=style.percent_axis(TESTS[measure][1], range=[low - 0.02, high + 0.02]),
         yaxis=style.rows_axis(labels),
         margin={"t": 62},
@@ -118,21 +143,3 @@ def limits(run: Run, measure: str) -> tuple[float, float]:
     if measure in ("sufficiency_excess", "sufficiency"):
         return policy.sufficiency_fail, policy.sufficiency_pass
     return policy.fail_effect, policy.pass_effect
-
-
-def _hover(row: pd.Series) -> str:
-    lines = [
-        f"<b>{words.plotly_hover(row['region'])} · "
-        f"{words.plotly_hover(words.class_name(row['target_class']))}</b>",
-        words.plotly_hover(words.act(row["act"])),
-        f"effect {words.percent(row['effect'], signed=True)}"
-        f" ({words.interval(row['low'], row['high'])})",
-        f"{words.number(row['n'])} samples, {words.number(row['clusters'])} independent, "
-        f"{words.number(row['excluded'])} without a pair",
-    ]
-    if row["attribute"] != ALL:
-        subgroup = f"{words.plotly_hover(row['attribute'])}: {words.plotly_hover(row['subgroup'])}"
-        lines.insert(1, subgroup)
-    if words.finite(row["p_adjusted"]):
-        lines.append(f"adjusted p {words.p_value(row['p_adjusted']).replace('<', '&lt;')}")
-    return "<br>".join(lines)

@@ -6,9 +6,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from reports import words
+from reports.figures.table import rounded
 
 # Name: (light, dark). The page takes both from here; figures are drawn in the light colours and
 # recoloured by the page in dark mode. Text colours reach a contrast of 4.5 on paper and surface.
@@ -60,7 +62,8 @@ class Chart:
     """A figure for every combination of choices, e.g. attribute x measure.
 
     ``choices`` maps the label of a selector to its options; ``figures`` maps the chosen option
-    numbers, joined by ``-`` (``""`` without a selector), to a figure.
+    numbers, joined by ``-`` (``""`` without a selector), to a figure. The ``customdata`` of the
+    figures are row numbers of ``table``, where there is one.
     """
 
     id: str
@@ -68,6 +71,7 @@ class Chart:
     caption: str
     figures: dict[str, go.Figure]
     choices: dict[str, list[str]] = field(default_factory=dict)
+    table: pd.DataFrame | None = None
 
 
 def combinations(*options: Sequence[Any]) -> Iterator[tuple[str, tuple[Any, ...]]]:
@@ -100,6 +104,11 @@ def dodge(index: int, count: int) -> float:
     [-0.25, 0.0, 0.25]
     """
     return 0.0 if count == 1 else 0.5 * (index / (count - 1) - 0.5)
+
+
+def series_row(count: int) -> float:
+    """Height of a row that holds a dot of each of ``count`` series."""
+    return max(ROW, 11 * count + 14)
 
 
 def row_label(first: str, second: str) -> str:
@@ -141,8 +150,10 @@ def percent_axis(title: str, **more: Any) -> dict[str, Any]:
     return {"title": {"text": title}, "tickformat": ".0%", "zeroline": False, **more}
 
 
-def figure(traces: Sequence[Any], height: float, **layout: Any) -> go.Figure:
-    """A figure in the report's style."""
+def figure(
+    traces: Sequence[Any], height: float, *, row: float | None = None, **layout: Any
+) -> go.Figure:
+    """A figure in the report's style; ``row``: height of a row, where rows can be left out."""
     base = go.Layout(
         template=go.layout.Template(),
         height=height,
@@ -157,6 +168,8 @@ def figure(traces: Sequence[Any], height: float, **layout: Any) -> go.Figure:
         xaxis=AXIS,
         yaxis=AXIS,
         dragmode=False,
+        showlegend=True,  # a single series, too, has to be named
+        meta={"row": row} if row else None,
     )  # fmt: skip
     return go.Figure(data=list(traces), layout=base).update_layout(**layout)
 
@@ -167,21 +180,24 @@ def faded(trace: go.Scatter, small: Iterable[bool]) -> go.Scatter:
 
 
 def interval_dots(
-    index: int, name: str, x: Any, low: Any, high: Any, y: Any, hover: Sequence[str]
+    index: int, name: str, x: Any, low: Any, high: Any, y: Any, hover: Sequence[str | int]
 ) -> go.Scatter:
-    """Dots with horizontal intervals: one series of a forest plot."""
+    """Dots with horizontal intervals: one series of a forest plot.
+
+    ``hover`` are texts, or row numbers of the chart's table.
+    """
     marker = series(index)
     return go.Scatter(
         name=name,
-        x=x,
-        y=y,
+        x=rounded(x),
+        y=rounded(y),
         mode="markers",
         marker=marker,
         error_x={
             "type": "data",
             "symmetric": False,
-            "array": high - x,
-            "arrayminus": x - low,
+            "array": rounded(high - x),
+            "arrayminus": rounded(x - low),
             "thickness": 2,
             "width": 0,
             "color": marker["color"],

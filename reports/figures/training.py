@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
 import plotly.graph_objects as go
 
 from reports import words
@@ -22,6 +23,7 @@ def curve(run: Run) -> style.Chart | None:
     """Accuracy and loss per epoch."""
     history = [row for row in run.model_card.get("history") or [] if isinstance(row, dict)]
     traces: list[Any] = []
+    rows: list[dict[str, Any]] = []
     for index, (key, name) in enumerate(CURVES.items()):
         points = [(row.get("epoch", i + 1), row.get(key)) for i, row in enumerate(history)]
         points = [(epoch, value) for epoch, value in points if words.finite(value)]
@@ -36,9 +38,11 @@ def curve(run: Run) -> style.Chart | None:
                     mode="lines+markers",
                     line={"width": 2, "dash": "dot" if loss else "solid"},
                     marker=series_marker(index),
-                    hovertemplate="epoch %{x}<br>%{fullData.name} %{y:.3f}<extra></extra>",
+                    customdata=list(range(len(rows), len(rows) + len(points))),
+                    hovertemplate="%{customdata}<extra></extra>",
                 )
             )
+            rows += [{"curve": name, "epoch": epoch, "value": value} for epoch, value in points]
     if not traces:
         return None
     chart = style.figure(
@@ -52,8 +56,9 @@ def curve(run: Run) -> style.Chart | None:
         legend={"y": 1.0, "yref": "container", "yanchor": "top"},
     )  # fmt: skip
     return style.Chart(
-        "training", "Training curve", "High accuracy here says nothing about why.", {"": chart}
-    )
+        "training", "Training curve", "High accuracy here says nothing about why.", {"": chart},
+        table=pd.DataFrame(rows),
+    )  # fmt: skip
 
 
 def series_marker(index: int) -> dict[str, Any]:

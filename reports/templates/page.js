@@ -60,7 +60,7 @@ openTarget();
   let opened = [];
   const turn = (open) => opened.forEach((details) => { details.open = open; });
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details:not([open])")];
+    opened = [...document.querySelectorAll("details:not([open], .chart-table)")];
     turn(true);
   });
   addEventListener("afterprint", () => turn(false));

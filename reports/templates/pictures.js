@@ -201,13 +201,14 @@
   }
 
   const byName = (values) => unique(values).map(String).sort().map((value) => [value, value]);
+  const attributes = unique(pictures.flatMap((one) => Object.keys(one.attributes ?? {})));
   const filters = [
     [choice("Class", byName(pictures.map((one) => one.label)), "all"), (one) => one.label],
     [choice("Predicted", byName(pictures.map((one) => one.prediction)), "all"), (one) => one.prediction],
     [choice("Answer", [["right", "right"], ["wrong", "wrong"]], "all"), (one) => isRight(one) ? "right" : "wrong"],
     [choice("Chosen as", byName(pictures.map((one) => one.chosen_for))
       .map(([value]) => [RULES[value] ?? value, value]), "all"), (one) => one.chosen_for],
-    ...unique(pictures.flatMap((one) => Object.keys(one.attributes ?? {}))).map((attribute) => [
+    ...attributes.map((attribute) => [
       choice(attribute, byName(pictures.map((one) => one.attributes?.[attribute])), "all"),
       (one) => String(one.attributes?.[attribute])]),
   ];
@@ -306,4 +307,16 @@
       element("label", { className: "check" }, outline, "Outline regions")),
     count, grid, more);
   show();
+
+  // The page's filter sets the gallery's own; a class or subgroup without pictures shows none.
+  document.addEventListener("report:filter", ({ detail }) => {
+    const set = ({ select }, value) => {
+      if (![...select.options].some((option) => option.value === value)) select.append(new Option(short(value), value));
+      select.value = value;
+    };
+    set(filters[0][0], detail.class);
+    attributes.forEach((name, i) => set(filters.slice(-attributes.length)[i][0], name === detail.attribute ? detail.subgroup : ""));
+    set(sort, regions.includes(detail.region) ? `share:${detail.region}` : "");
+    show();
+  });
 })();

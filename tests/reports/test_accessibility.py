@@ -23,7 +23,7 @@ needs_browser = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on th
 READY = "document.documentElement?.dataset.charts === 'ready'"
 OPEN_ALL = "document.querySelectorAll('details').forEach((one) => { one.open = true; })"
 WIDTHS = (390, 768, 1440)
-BY_WIDTH = ("color-contrast", "scrollable-region-focusable", "target-size")
+BY_WIDTH = ("color-contrast", "scrollable-region-focusable")
 REPORTS = ("failed", "passed", "hostile", "many")
 
 

@@ -19,7 +19,7 @@ READY = "document.documentElement?.dataset.charts === 'ready'"
 INCH = 96  # pixels
 A4 = (8.27, 11.69)  # inches
 MARGIN = 14 / 25.4  # inches
-CLOSED = "document.querySelectorAll('details:not([open])').length"
+CLOSED = "document.querySelectorAll('details:not([open], .chart-table)').length"
 CHARTS = "[...document.querySelectorAll('[data-plot]')].map((p) => Math.round(p._fullLayout.width))"
 TEXTS = """[...document.querySelectorAll('main > section')].map((section) => ({
   title: section.querySelector('h1, h2').innerText,

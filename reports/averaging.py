@@ -86,6 +86,8 @@ class Frame:
     def add(self, batch: Batch) -> None:
         """Add maps to the sums."""
         own = self.usable[batch.at]
+        if not own.any():
+            return
         values = densities(batch.maps[own])
         inside = np.ones(values.shape, bool)
         if self.index is not None:

@@ -93,10 +93,11 @@ def cells_by_loop(folder: Path) -> Iterator[tuple[tuple[int, int, int], pd.DataF
                 yield (a, c, k), own if a == 0 else own[own[column] == level]
 
 
+@pytest.mark.parametrize("batch", [1, 7])  # of 1: some hold nothing that a frame can use
 def test_means_and_counts_are_those_of_the_slow_loop(
-    run: Path, monkeypatch: pytest.MonkeyPatch
+    run: Path, monkeypatch: pytest.MonkeyPatch, batch: int
 ) -> None:
-    monkeypatch.setattr(averaging, "_BATCH", 7)
+    monkeypatch.setattr(averaging, "_BATCH", batch)
     monkeypatch.setattr(averaging, "SIDE", 6)
     page = made(run)["maps"]
     assert [frame["region"] for frame in page["frames"]] == [None, "face", "tools"]

@@ -67,17 +67,21 @@ def correlation(first: pd.Series[float], second: pd.Series[float]) -> float:
     """Correlation of two sums over clusters, of which some may be in both.
 
     Where the same samples were audited this is that of the pairs; where no cluster is in both, 0:
-    the runs are independent.
+    the runs are independent. A positive one is corrected for continuity as in Newcombe's method 10
+    (Statistics in Medicine 17 (1998) 2635-2650): else two models that happen to answer alike on a
+    few clusters would have a difference of 0 that is certain.
 
-    >>> now, before = pd.Series({"a": 0.5, "b": -0.5}), pd.Series({"b": -0.3, "a": 0.3})
-    >>> round(correlation(now, before), 6), correlation(now, before.rename(str.upper))
-    (1.0, 0.0)
+    >>> now = pd.Series([0.5, -0.5] * 20)
+    >>> round(correlation(now, now), 6), correlation(now, now.rename(lambda name: name + 40))
+    (0.95, 0.0)
     """
     shared = first.index.intersection(second.index)
     scale = math.sqrt(float((first**2).sum() * (second**2).sum()))
-    if scale == 0:
+    if scale == 0 or min(len(first), len(second)) == 1:  # of one cluster rounding errors alone
         return 0.0
     together = float((first.reindex(shared) * second.reindex(shared)).sum())
+    if together > 0:
+        together = max(together - float(np.ptp(first) * np.ptp(second)) / 2, 0.0)
     return min(1.0, max(-1.0, together / scale))
 
 

@@ -12,7 +12,7 @@ from statsmodels.stats.proportion import confint_proportions_2indep
 
 from audit.evidence.change import AccuracyChange, accuracy_changes, change, correlation
 from audit.evidence.inputs import Inputs, read_inputs
-from audit.evidence.intervals import Interval, rate
+from audit.evidence.intervals import Interval, newcombe_paired, rate
 from audit.tables import ALL, ATTENTION, empty
 from tests.evidence import planted
 from tests.oracles import statistics
@@ -67,11 +67,33 @@ def test_runs_on_the_same_samples_are_paired_as_a_loop_pairs_them(first: int) ->
     assert found.shared == 60 - first
 
 
-def test_of_single_samples_the_correlation_is_pearsons() -> None:
-    now, before = draw(1, 50, 0.8).astype(float), draw(2, 50, 0.6).astype(float)
-    names = [f"c{i}" for i in range(50)]
-    sums = [pd.Series((hits - hits.mean()) / 50, index=names) for hits in (now, before)]
-    assert correlation(*sums) == pytest.approx(np.corrcoef(now, before)[0, 1])
+@pytest.mark.parametrize("flipped", [0, 2, 9])  # 0: both models answer alike
+@pytest.mark.parametrize("n", [10, 50])
+def test_of_the_same_single_samples_it_is_newcombes_paired_interval(n: int, flipped: int) -> None:
+    now = np.arange(n) < n / 2
+    before = now ^ (np.arange(n) < flipped)
+    counts = [(now & before).sum(), (now & ~before).sum(), (~now & before).sum()]
+    found = of(accuracy_changes(answered(now), answered(before))).difference
+    low, high = newcombe_paired(*counts, n - sum(counts), alpha=0.05)
+    assert (found.low, found.high) == pytest.approx((low, high))
+
+
+def test_one_cluster_says_nothing_of_how_runs_go_together() -> None:
+    now, before = np.array([1, 1, 0]) > 0, np.array([1, 0, 0]) > 0
+    paired, apart = (
+        of(accuracy_changes(answered(now, cluster_size=3, first=first),
+                            answered(before, cluster_size=3))).difference
+        for first in (0, 300)
+    )  # fmt: skip
+    assert (paired.low, paired.high) == pytest.approx((apart.low, apart.high))
+
+
+def test_the_order_of_clusters_does_not_matter() -> None:
+    rng = np.random.default_rng(0)
+    one, other = (pd.Series(x - x.mean()) for x in rng.multivariate_normal(
+        [0, 0], [[1, 0.9], [0.9, 1]], 90).T)  # fmt: skip
+    order = rng.permutation(90)
+    assert 0.5 < correlation(one, other) == pytest.approx(correlation(one.iloc[order], other))
 
 
 def test_every_cell_that_both_runs_have_is_compared_and_no_other() -> None:

@@ -171,8 +171,9 @@ def difference_of_rates(
 ) -> tuple[float, float, float]:
     """First rate less second, of clusters of one sample by name, as MOVER has it (Zou 2007).
 
-    Wilson's limits of each, joined by Pearson's correlation of the two sums over clusters; a
-    cluster that is in one only adds to the spread of its own and to nothing they have in common.
+    Wilson's limits of each, joined by the correlation of the two sums over clusters, which is
+    corrected for continuity as in Newcombe's method 10; a cluster that is in one only adds to the
+    spread of its own and to nothing they have in common.
     """
     rates, limits, parts = [], [], []
     for by_cluster in hits:
@@ -184,6 +185,8 @@ def difference_of_rates(
             {name: sum(hit - rate for hit in cluster) for name, cluster in by_cluster.items()}
         )
     together = sum(part * parts[1].get(name, 0.0) for name, part in parts[0].items())
+    if together > 0:
+        together = max(together - 1 / 2, 0.0)
     spread = [sum(part**2 for part in own.values()) for own in parts]
     r = together / math.sqrt(spread[0] * spread[1]) if all(spread) else 0.0
     (l1, u1), (l2, u2) = limits

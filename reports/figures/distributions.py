@@ -37,6 +37,8 @@ def of_shares(run: Run) -> style.Chart | None:
 def of_margin_drops(run: Run) -> style.Chart | None:
     """What altering a region takes from the margin, beyond the placebo, sample by sample."""
     spread = run.audited["margin"].astype(np.float64).std()
+    if not spread > 0:
+        return None
     rows = _described(run, _pairs(run)).rename(columns={"prediction_before": "class"})
     return _chart(
         run,

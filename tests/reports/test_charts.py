@@ -7,6 +7,7 @@ import json
 import time
 from collections import defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -187,6 +188,14 @@ def test_margin_drops_spread_as_a_slow_loop_says(run: Run) -> None:
 
 def test_a_run_without_altered_pictures_has_no_spread_of_effects(tmp_path: Path) -> None:
     assert distributions.of_margin_drops(read_run(make_run(tmp_path / "run", samples=40))) is None
+
+
+@pytest.mark.parametrize("left", [1, None])  # one audited sample; many of one margin
+def test_without_a_spread_of_margins_there_is_no_unit_to_draw_effects_in(
+    run: Run, left: int | None
+) -> None:
+    samples = run.audited.iloc[:left].assign(margin=2.0)
+    assert distributions.of_margin_drops(replace(run, samples=samples)) is None
 
 
 @pytest.mark.parametrize(

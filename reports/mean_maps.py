@@ -138,7 +138,7 @@ def _encoded(run: Run, cells: Cells, frame: Frame, live: Flags) -> dict[str, Any
     """A frame for the page: per attribute, class and level the counts and the mean map."""
     means, clusters = frame.means(), frame.clusters
     large = clusters >= run.config.policy.min_clusters
-    peak = float(np.nanmax(means[large])) if large.any() else 1.0
+    peak = (float(np.nanmax(means[large])) if large.any() else 0.0) or 1.0
     counts, dead = cells.count(frame.usable), cells.count(~live)
     absent = cells.count(live & ~frame.usable)
 

@@ -136,6 +136,18 @@ def test_means_and_counts_are_those_of_the_slow_loop(
     assert naive_differs > 0  # so a mean over samples would have been noticed
 
 
+def test_a_region_that_nobody_looks_at_has_a_mean_of_zero(run: Path) -> None:
+    maps = tables.read_table(run / "maps.parquet", tables.MAPS)
+    face, corner = np.zeros((len(REGIONS), *GRID)), np.zeros(GRID)
+    face[FACE, :2, :2], corner[-1, -1] = 1, 1
+    for column, value in (("masks", face), ("map", corner)):
+        maps[column] = [value.reshape(-1)] * len(maps)
+    tables.write_table(maps, tables.MAPS, run / "maps.parquet")
+    _, frame = made(run)["maps"]["frames"]
+    values = decoded(frame["cells"][0][0][0], frame)
+    assert np.nanmax(values) == 0
+
+
 def test_outlines_are_the_mean_masks_of_a_class(run: Path) -> None:
     page = made(run)["maps"]
     outline = page["outlines"][0]

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from audit.gate.findings import SWAP
+from reports.figures.effects import MEASURES
 from reports.run import Record, Run
-
-MEASURES = {"removal": "excess_flips", "sufficiency": "sufficiency_excess"}
 
 
 def told(run: Run, finding: Record) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _gallery_words(run: Run) -> dict[str, Any]:
             for label in {str(picture.get("label")) for picture in run.pictures}
         },
         "fills": {name: words.fill(name) for name in (*FILLS, "donor")},
-        "terms": {key: words.TERMS[key] for key in ("counterfactual",)},
+        "terms": {"counterfactual": words.TERMS["counterfactual"]},
     }
 
 

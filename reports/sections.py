@@ -72,13 +72,12 @@ def answer(run: Run) -> dict[str, Any]:
 
 
 def _with_status(run: Run, status: str) -> list[Record]:
-    found = [finding for finding in run.findings if finding.get("status") == status]
-    return sorted(found, key=lambda finding: -(finding.get("effect") or 0))
+    return [finding for finding in _by_effect(run) if finding.get("status") == status]
 
 
-def _with_outcome(run: Run, key: str) -> list[Record]:
-    found = [finding for finding in run.findings if outcome(finding) == key]
-    return sorted(found, key=lambda finding: -(finding.get("effect") or 0))
+def _by_effect(run: Run) -> list[Record]:
+    """Findings, the largest effect first."""
+    return sorted(run.findings, key=lambda finding: -(finding.get("effect") or 0))
 
 
 def _card(run: Run, region: str, test: str, found: list[Record]) -> dict[str, Any]:
@@ -130,7 +129,11 @@ def findings(run: Run) -> dict[str, Any]:
     """Findings grouped by status, as a test run would list them."""
     groups = []
     for status, (title, meaning) in words.STATUSES.items():
-        found = [finding | {"bar": bar(run, finding)} for finding in _with_outcome(run, status)]
+        found = [
+            finding | {"bar": bar(run, finding)}
+            for finding in _by_effect(run)
+            if outcome(finding) == status
+        ]
         if found:
             groups.append({"status": status, "title": title, "meaning": meaning, "found": found})
     return {"groups": groups}

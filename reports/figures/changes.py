@@ -15,9 +15,8 @@ from audit.gate.findings import Act
 from audit.tables import ALL
 from reports import words
 from reports.figures import style
-from reports.figures.effects import TESTS
+from reports.figures.effects import MEASURES, TESTS
 
-_MEASURES = {"removal": "excess_flips", "sufficiency": "sufficiency_excess"}
 _ROW = 56  # pixels: a label of three lines
 _CLASSES = "Whole classes"
 
@@ -34,7 +33,7 @@ class Row:
 def of_claims(claims: Sequence[Compared]) -> style.Chart | None:
     """Forest plot of every comparable claim: effect before, after, and the difference."""
     shown = [claim for claim in claims if claim.difference is not None]
-    tests = [test for test in _MEASURES if any(one.claim.test == test for one in shown)]
+    tests = [test for test in MEASURES if any(one.claim.test == test for one in shown)]
     if not tests:
         return None
     figures = {}
@@ -43,7 +42,7 @@ def of_claims(claims: Sequence[Compared]) -> style.Chart | None:
         figures[key] = _dots(
             rows,
             ("before", "after", "difference"),
-            TESTS[_MEASURES[test]][1],
+            TESTS[MEASURES[test]][1],
             zero=True,
         )
     return style.Chart(
@@ -53,7 +52,7 @@ def of_claims(claims: Sequence[Compared]) -> style.Chart | None:
         "difference (after less before) keeps clear of 0; left of 0 the model relies less on the "
         "region than it did.",
         figures,
-        {"Test": [TESTS[_MEASURES[test]][0] for test in tests]},
+        {"Test": [TESTS[MEASURES[test]][0] for test in tests]},
     )
 
 

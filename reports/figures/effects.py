@@ -16,6 +16,8 @@ TESTS = {
     "excess_flips": ("region hidden or swapped", "changed answers, excess"),
     "sufficiency_excess": ("region seen alone", "answers kept, beyond chance"),
 }  # fmt: skip
+#: Measure of a finding's test.
+MEASURES = {"removal": "excess_flips", "sufficiency": "sufficiency_excess"}
 LOOKS = ("dots with intervals", "heat map")
 
 

@@ -17,11 +17,10 @@ from plotly.offline import get_plotlyjs
 from audit.atomic import replacing
 from audit.gate.findings import reading
 from audit.interventions import FILLS
-from audit.tables import UNKNOWN, attribute_column
 from reports import blind, pictures, review, words
 from reports.figures import style
 from reports.figures.table import embed
-from reports.run import Run, by_level, read_run
+from reports.run import Run, by_level, read_run, subgroups_of
 from reports.sections import SECTIONS
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -171,10 +170,7 @@ def _filter(run: Run, sections: list[dict[str, Any]]) -> dict[str, Any]:
     return {
         "before": explored[0] if explored else None,
         "classes": run.classes,
-        "subgroups": {
-            name: by_level(run.audited[attribute_column(name)].fillna(UNKNOWN).astype(str))
-            for name in run.attributes
-        },
+        "subgroups": {name: by_level(subgroups_of(run.audited, name)) for name in run.attributes},
         "regions": run.config.regions.names,
     }
 

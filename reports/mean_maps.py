@@ -16,7 +16,7 @@ from audit.attention.measure import MEASURABLE_CELLS
 from audit.pictures import HEAT
 from reports.averaging import Cells, Frame, Outlines, batches
 from reports.figures import style
-from reports.run import Run, by_level
+from reports.run import Run, by_level, subgroups_of
 
 CLASSES = 48  # classes that the page holds; the rest stay in the run folder
 LEVELS = 12  # subgroups per attribute, the largest
@@ -80,7 +80,7 @@ def cells_of(run: Run, gaps: dict[str, float]) -> Cells:
     codes: list[Codes] = [of_class]
     first = len(classes)
     for attribute in run.attributes:
-        values = audited[tables.attribute_column(attribute)].astype(str)
+        values = subgroups_of(audited, attribute)
         levels = by_level(values.value_counts().index[:LEVELS])
         places = {value: i for i, value in enumerate(levels)}
         of_level = np.asarray(values.map(places).fillna(-1), dtype=np.int64)

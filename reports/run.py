@@ -129,6 +129,12 @@ def _plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame.astype(dict.fromkeys(coded, object))
 
 
+def subgroups_of(samples: pd.DataFrame, attribute: str) -> pd.Series[str]:
+    """Value of an attribute for each sample; a missing one is a value too."""
+    values = samples[tables.attribute_column(attribute)].astype(object)
+    return values.fillna(tables.UNKNOWN).astype(str)
+
+
 def by_level(values: Iterable[str]) -> list[str]:
     """Values of an attribute, sorted, ``unknown`` last."""
     return sorted(set(values), key=lambda value: (value == tables.UNKNOWN, value))

@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from audit.tables import OK, UNKNOWN, attribute_column
+from audit.tables import OK
 from reports import words
 from reports.figures import style
 from reports.figures.table import rounded
-from reports.run import Run, by_level
+from reports.run import Run, by_level, subgroups_of
 
 PARTS = {"train": "training", "validation": "validation", "audit": "audit"}
 _ROW = 38  # pixels
@@ -46,8 +46,7 @@ def by_class(run: Run) -> style.Chart | None:
 
 def _counts(samples: pd.DataFrame, part: str, attribute: str) -> pd.DataFrame:
     """Pictures of each class and subgroup, and the part of the class that they are."""
-    subgroup = samples[attribute_column(attribute)].astype(object).fillna(UNKNOWN).astype(str)
-    counts = pd.crosstab(samples["label"].astype(str), subgroup)
+    counts = pd.crosstab(samples["label"].astype(str), subgroups_of(samples, attribute))
     labels, subgroups = list(counts.index), list(counts.columns)
     return pd.DataFrame(
         {

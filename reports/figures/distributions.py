@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from audit.tables import UNKNOWN, attribute_column
+from audit.tables import attribute_column
 from reports import words
 from reports.figures import style
-from reports.run import Run, by_level
+from reports.run import Run, by_level, subgroups_of
 
 LEVELS = {"5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95}
 _CELL = ["class", "attribute", "subgroup", "region", "altered"]
@@ -90,7 +90,7 @@ def _chart(
     values["class"] = values["class"].astype(str)
     cells = []
     for attribute in run.attributes:
-        subgroup = values[attribute_column(attribute)].fillna(UNKNOWN).astype(str)
+        subgroup = subgroups_of(values, attribute)
         cells.append(quantiles(values.assign(attribute=attribute, subgroup=subgroup), _CELL))
     table = pd.concat(cells, ignore_index=True)
     table = table.rename(columns={level: f"{measure} {level}" for level in LEVELS})

@@ -136,6 +136,15 @@ def test_means_and_counts_are_those_of_the_slow_loop(
     assert naive_differs > 0  # so a mean over samples would have been noticed
 
 
+def test_a_missing_attribute_is_a_level_too(run: Path) -> None:
+    samples = tables.read_table(run / "samples.parquet", tables.SAMPLES)
+    column = tables.attribute_column("gender")
+    samples[column] = samples[column].astype(object).where(samples.index % 5 > 0)
+    tables.write_table(samples, tables.SAMPLES, run / "samples.parquet")
+    (gender,) = (one for one in made(run)["maps"]["attributes"] if one["name"] == "gender")
+    assert gender["levels"] == ["man", "woman", tables.UNKNOWN]
+
+
 def test_a_region_that_nobody_looks_at_has_a_mean_of_zero(run: Path) -> None:
     maps = tables.read_table(run / "maps.parquet", tables.MAPS)
     face, corner = np.zeros((len(REGIONS), *GRID)), np.zeros(GRID)

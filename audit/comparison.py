@@ -169,7 +169,8 @@ def _settings(config: Audit) -> dict[str, Any]:
 
 
 def _rules(config: Audit) -> GatePolicy:
-    return GatePolicy(policy=config.policy, statistics=config.statistics)
+    policy = config.policy.model_copy(update={"waivers": None})
+    return GatePolicy(policy=policy, statistics=config.statistics)
 
 
 def _provenance(run: Run) -> dict[str, Any]:

@@ -158,6 +158,12 @@ def test_both_are_judged_by_the_limits_of_the_run_after(runs: Path, tmp_path: Pa
     assert found.verdicts[0].verdict == "FAIL"  # as it was sealed
 
 
+def test_other_waivers_are_no_other_limits(runs: Path, tmp_path: Path) -> None:
+    policy = {"waivers": str(tmp_path / "waivers.yaml")}
+    waived = resealed(runs / "cured", tmp_path / "waived", policy=policy)
+    assert not compare_runs(Run(runs / "biased"), waived).rejudged
+
+
 def test_other_classes_are_refused(runs: Path) -> None:
     with pytest.raises(RunError, match="its classes are not those of the other run"):
         compare_runs(Run(runs / "biased"), Run(runs / "odd"))

@@ -119,7 +119,7 @@ EVIDENCE = Table(
         Column(
             "measure",
             _TEXT,
-            "excess_flips | sufficiency_excess | accuracy | log_rho | share | alignment (share "
+            "excess_flips | sufficiency_kappa | accuracy | log_rho | share | alignment (share "
             "above its permutation mean) | disparity (log rho, subgroup less the rest); harm, for "
             "reading: worst_group (accuracy of the worst cell) | aligned_gap (of accuracies) | "
             "brier | calibration_gap | ece (in probabilities) | true_margin_effect (in SDs of the "

@@ -15,7 +15,7 @@ from audit.evidence.reliance import done_on
 from audit.evidence.signflip import generator, sign_flip_p
 from audit.tables import ALL
 
-MEASURE = "sufficiency_excess"
+MEASURE = "sufficiency_kappa"
 
 
 def sufficiency(inputs: Inputs) -> list[Row]:

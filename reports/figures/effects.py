@@ -14,10 +14,10 @@ from reports.run import Run
 
 TESTS = {
     "excess_flips": ("region hidden or swapped", "changed answers, excess"),
-    "sufficiency_excess": ("region seen alone", "answers kept, beyond chance"),
+    "sufficiency_kappa": ("region seen alone", "answers kept, beyond chance"),
 }  # fmt: skip
 #: Measure of a finding's test.
-MEASURES = {"removal": "excess_flips", "sufficiency": "sufficiency_excess"}
+MEASURES = {"removal": "excess_flips", "sufficiency": "sufficiency_kappa"}
 LOOKS = ("dots with intervals", "heat map")
 
 
@@ -142,6 +142,6 @@ def _forest(run: Run, table: pd.DataFrame, measure: str, split: str) -> go.Figur
 def limits(run: Run, measure: str) -> tuple[float, float]:
     """Fail and pass limit of a measure, as fractions."""
     policy = run.config.policy
-    if measure in ("sufficiency_excess", "sufficiency"):
+    if measure in ("sufficiency_kappa", "sufficiency"):
         return policy.sufficiency_fail, policy.sufficiency_pass
     return policy.fail_effect, policy.pass_effect

@@ -37,7 +37,7 @@ def test_the_excess_is_the_keep_rate_under_exchange_corrected_for_chance() -> No
     rate = oracle.exchanged(before.tolist(), after.tolist(), clusters)
     cell = row(found(samples, trials), region="rest", act="keep:blur")
     assert cell["effect"] == pytest.approx((rate - 1 / 2) / (1 - 1 / 2))
-    assert (cell["target_class"], cell["n"], cell["measure"]) == (ALL, 60, "sufficiency_excess")
+    assert (cell["target_class"], cell["n"], cell["measure"]) == (ALL, 60, "sufficiency_kappa")
     assert cell["clusters"] == min(
         samples.loc[samples["prediction"] == c, "cluster_id"].nunique() for c in planted.CLASSES
     )

@@ -25,7 +25,7 @@ KEEP = ("keep:blur", "keep:local-mean")
 def act(name: str, **changes: Any) -> dict[str, Any]:
     """One required act of hair x nurse that clearly shows reliance."""
     record = {
-        "measure": "sufficiency_excess" if name in KEEP else "excess_flips",
+        "measure": "sufficiency_kappa" if name in KEEP else "excess_flips",
         "region": "hair", "role": "forbidden", "target_class": "nurse",
         "attribute": ALL, "subgroup": ALL, "act": name, "required": True,
         "n": 200, "clusters": 200, "excluded": 3, "undrawn": 0,

@@ -131,6 +131,18 @@ def test_one_strength_for_gallery_and_dialog_and_a_view_of_what_speaks_against(
     for heat in (f"{DETAIL}.querySelector('.heat')", "document.querySelector('.grid .heat')"):
         assert browser.evaluate(f"getComputedStyle({heat}).opacity") == "0.3"
     assert browser.evaluate("document.querySelector('#gallery .strength').value") == "0.3"
+
+    focused = "document.activeElement.textContent"
+    for pressed, at in (("Next", 1), ("Next", 2), ("Previous", 1)):  # the buttons are made anew
+        browser.evaluate(
+            f"[...{DETAIL}.querySelectorAll('nav button')]"
+            f".find((one) => one.textContent.includes('{pressed}')).click()"
+        )
+        assert pressed in browser.evaluate(focused)
+        assert told_of(graded)[at]["sample_id"] in browser.evaluate(f"{DETAIL}.textContent")
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft")
+    assert told_of(graded)[0]["sample_id"] in browser.evaluate(f"{DETAIL}.textContent")
+    assert "Next" in browser.evaluate(focused)  # there is no picture before the first
     assert browser.problems == []
 
 

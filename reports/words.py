@@ -119,8 +119,8 @@ TERMS |= {
     "strength": "Cramer's V without its bias: 0 means independent of the class, 1 that it tells "
     "the class. AUC of a picture's property: 50 % says nothing, 0 % and 100 % tell the class.",
     "bits": "Mutual information: how many bits of the class the factor gives away.",
-    "p-table": "Chance of an association at least this strong if there were none, corrected for "
-    "the whole table (Benjamini and Hochberg).",
+    "p-table": "Chance of an association at least this strong if there were none, by permuting "
+    "independent units, corrected for the whole table (Benjamini and Hochberg).",
     "bits-apart": "In how many of their bits the two pictures' perceptual hashes differ. 0: the "
     "same picture as far as the eye can tell.",
     "yardstick": "What the value must reach (or stay below) to pass, or what chance alone gives.",

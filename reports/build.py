@@ -89,6 +89,7 @@ def render(run: Run) -> str:
         name=run.config.name,
         tone=verdict,
         source="the run folder",
+        confidence=run.confidence,
         run=run,
         filter=_filter(run, sections),
     )
@@ -116,8 +117,8 @@ def render_page(
     script_names, styles
         Scripts and style sheets of the page, from the folder of the templates.
     context
-        ``title``, ``name``, ``tone`` (a verdict, or empty) and ``source`` of the page, and what its
-        templates read besides.
+        ``title``, ``name``, ``tone`` (a verdict, or empty) and ``source`` of the page, the
+        ``confidence`` of its intervals in words, and what its templates read besides.
     """
     charts = [chart for section in sections for chart in section.get("charts", [])]
     scripts = [(TEMPLATES / name).read_text(encoding="utf-8") for name in script_names]

@@ -85,6 +85,7 @@ def render(compared: Comparison, before: Run, after: Run, where: Path) -> str:
         else after.config.name,
         tone=compared.verdicts[1].verdict,
         source="the two run folders",
+        confidence=_confidence(compared),
         kinds=KINDS,
         before=before,
         after=after,
@@ -130,13 +131,17 @@ def sentence(compared: Comparison) -> str:
     told += f", accuracy from {rates[0]} to {rates[1]}"
     if words.finite(overall.difference.effect):
         difference, interval = points(overall)
-        told += f" ({difference} points, 95{_UNIT} interval {interval})"
+        told += f" ({difference} points, {_confidence(compared)} interval {interval})"
     counts = Counter(claim.kind for claim in compared.claims)
     what = [f"{counts[kind] or 'none'} {kind}" for kind in ("fixed", "new", "worsened")]
     what += [f"{counts[kind]} {kind}" for kind in ("improved", "not comparable") if counts[kind]]
     what.append(f"{counts['unchanged'] or 'none'} unchanged")
     total = len(compared.claims)
     return f"{told}; of {total} finding{'s' if total != 1 else ''} {words.joined(what)}."
+
+
+def _confidence(compared: Comparison) -> str:
+    return words.confidence(compared.now.config().statistics.confidence)
 
 
 def points(change: AccuracyChange) -> tuple[str, str]:
@@ -184,7 +189,8 @@ def findings(compared: Comparison) -> dict[str, Any]:
         for kind, (title, meaning, tone) in KINDS.items()
         if (found := [claim for claim in compared.claims if claim.kind == kind])
     ]
-    chart = changes.of_claims([claim for group in groups for claim in group["found"]])
+    claims = [claim for group in groups for claim in group["found"]]
+    chart = changes.of_claims(claims, _confidence(compared))
     allowed = compared.now.config().policy.worsened_effect
     return {"groups": groups, "charts": [chart] if chart else [], "allowed": words.percent(allowed)}
 
@@ -195,7 +201,7 @@ def accuracy(compared: Comparison) -> dict[str, Any]:
     whole = [one for one in known if one.now.attribute == ALL]
     parts = [one for one in known if one.now.attribute != ALL]
     rows = whole + sorted(parts, key=lambda one: one.difference.effect)
-    chart = changes.of_accuracy(known)
+    chart = changes.of_accuracy(known, _confidence(compared))
     return {
         "rows": rows[:ACCURACY_ROWS],
         "more": len(rows[ACCURACY_ROWS:]),

@@ -101,5 +101,5 @@ def _shown(row: Record) -> Record:
     gate = {True: "passed", False: "not passed", None: "undecided"}[_passed(row)]
     return {
         "about": ", ".join(str(part) for part in parts if part != ALL) or "everything",
-        "result": gate if row["gates"] else "informs",
+        "result": gate if row["gates"] else "for information",
     }

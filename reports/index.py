@@ -20,6 +20,7 @@ from reports.run import Record
 
 SCRIPTS = ("page.js", "charts.js")
 STYLES = ("style.css", "pages.css")
+LEAST_CONFIDENCE = 0.95  # that a configuration may ask for
 NAMED = 3  # confirmed cues named in a row
 
 # What was hashed, in plain words; the other hashes follow from these.
@@ -92,6 +93,7 @@ def render(
         name=name,
         tone="",
         source="the run folders",
+        confidence=f"{words.confidence(LEAST_CONFIDENCE)} or more",
     )
 
 

@@ -14,6 +14,7 @@ from audit.config import Audit
 from audit.config_file import load_config
 from audit.errors import RunError
 from audit.runs.files import read_json
+from reports import words
 
 Record = dict[str, Any]
 
@@ -65,6 +66,11 @@ class Run:
     def is_small(self, rows: pd.DataFrame) -> pd.Series[bool]:
         """Which rows of evidence rest on fewer clusters than the policy asks for."""
         return rows["clusters"] < self.config.policy.min_clusters
+
+    @property
+    def confidence(self) -> str:
+        """Of the intervals, in words."""
+        return words.confidence(self.config.statistics.confidence)
 
     @property
     def classes(self) -> list[str]:

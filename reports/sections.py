@@ -183,7 +183,6 @@ def harm(run: Run) -> dict[str, Any] | None:
         "calibration": [row for row in calibration if "calibration_gap" in row],
         "true_class": true_class[:HARM_ROWS],
         "more": max(0, len(true_class) - HARM_ROWS),
-        "confidence": run.config.statistics.confidence,
     }
 
 

@@ -47,8 +47,8 @@ TERMS = {
     "the same size elsewhere is hidden. 0 % means: no more than by chance.",
     "sufficiency": "How often the model keeps its answer when what the core says in it comes from "
     "another picture, beyond chance: 0 % if the core alone decides, 100 % if the rest alone does.",
-    "interval": "If the audit were repeated on fresh samples, about 95 of 100 such intervals would "
-    "hold the true value.",
+    "interval": "If the audit were repeated on fresh samples, about {confidence} of such intervals "
+    "would hold the true value.",
     "clusters": "Samples that belong together (one patient, one scene) count as one independent "
     "unit.",
     "p": "Chance of a result at least this strong if the region did not matter, corrected for "
@@ -119,8 +119,8 @@ TERMS |= {
     "strength": "Cramer's V without its bias: 0 means independent of the class, 1 that it tells "
     "the class. AUC of a picture's property: 50 % says nothing, 0 % and 100 % tell the class.",
     "bits": "Mutual information: how many bits of the class the factor gives away.",
-    "p-table": "Chance of an association at least this strong if there were none, corrected for "
-    "the whole table (Benjamini and Hochberg).",
+    "p-table": "Chance of an association at least this strong if there were none, by permuting "
+    "independent units, corrected for the whole table (Benjamini and Hochberg).",
     "bits-apart": "In how many of their bits the two pictures' perceptual hashes differ. 0: the "
     "same picture as far as the eye can tell.",
     "yardstick": "What the value must reach (or stay below) to pass, or what chance alone gives.",
@@ -259,8 +259,17 @@ def percent(value: float | None, *, signed: bool = False, digits: int | None = N
     return f"{sign}{text}{THIN}%"
 
 
+def confidence(level: float) -> str:
+    r"""A level of confidence.
+
+    >>> confidence(0.95), confidence(0.975)
+    ('95\u202f%', '97.5\u202f%')
+    """
+    return f"{100 * level:.4g}{THIN}%"
+
+
 def interval(low: float | None, high: float | None) -> str:
-    r"""A 95 % interval of a fraction.
+    r"""An interval of a fraction.
 
     >>> interval(0.12, 0.31)
     '12 to 31\u202f%'

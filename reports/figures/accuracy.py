@@ -22,8 +22,8 @@ def by_subgroup(run: Run) -> style.Chart | None:
         "accuracy",
         "Accuracy by class and subgroup",
         "Where dots of one class lie apart, the model serves its subgroups unequally. Lines are "
-        "95 % intervals (Wilson); faded dots rest on fewer independent samples than the audit's "
-        "minimum.",
+        f"{run.confidence} intervals (Wilson); faded dots rest on fewer independent samples than "
+        "the audit's minimum.",
         {
             key: _dots(table[table["attribute"] == name])
             for key, (name,) in style.combinations(attributes)

@@ -22,8 +22,9 @@ def with_class(run: Run) -> style.Chart | None:
         "association",
         "What goes with the class in the data",
         "Cramer's V: 0 means that knowing it says nothing about the class, 1 that it tells the "
-        "class. A region counts by whether it is in the picture. Lines are 95 % intervals. What is "
-        "strong in the training data is what a model can pick up as a shortcut.",
+        "class. A region counts by whether it is in the picture. Lines are "
+        f"{run.confidence} intervals. What is strong in the training data is what a model can "
+        "pick up as a shortcut.",
         {"": _dots(table)},
         table=table,
     )

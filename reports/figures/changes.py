@@ -30,7 +30,7 @@ class Row:
     hovers: Sequence[str]
 
 
-def of_claims(claims: Sequence[Compared]) -> style.Chart | None:
+def of_claims(claims: Sequence[Compared], confidence: str) -> style.Chart | None:
     """Forest plot of every comparable claim: effect before, after, and the difference."""
     shown = [claim for claim in claims if claim.difference is not None]
     tests = [test for test in MEASURES if any(one.claim.test == test for one in shown)]
@@ -48,15 +48,15 @@ def of_claims(claims: Sequence[Compared]) -> style.Chart | None:
     return style.Chart(
         "changes",
         "Every finding, before and after",
-        "Each line is a 95 % interval. A finding changed for certain where the line of the "
-        "difference (after less before) keeps clear of 0; left of 0 the model relies less on the "
-        "region than it did.",
+        f"Each line is a {confidence} interval. A finding changed for certain where the line of "
+        "the difference (after less before) keeps clear of 0; left of 0 the model relies less on "
+        "the region than it did.",
         figures,
         {"Test": [TESTS[MEASURES[test]][0] for test in tests]},
     )
 
 
-def of_accuracy(changes: Sequence[AccuracyChange]) -> style.Chart | None:
+def of_accuracy(changes: Sequence[AccuracyChange], confidence: str) -> style.Chart | None:
     """Accuracy before and after: of whole classes, or by subgroup."""
     groups: dict[str, list[AccuracyChange]] = {}
     for one in changes:
@@ -68,8 +68,8 @@ def of_accuracy(changes: Sequence[AccuracyChange]) -> style.Chart | None:
     return style.Chart(
         "accuracy-changes",
         "Accuracy, before and after",
-        "Part of the pictures answered rightly. Lines are 95 % intervals; the table below has the "
-        "differences with theirs.",
+        f"Part of the pictures answered rightly. Lines are {confidence} intervals; the table below "
+        "has the differences with theirs.",
         {
             key: _dots([_cell_row(one) for one in groups[name]], ("before", "after"),
                        "correct answers")

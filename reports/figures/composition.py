@@ -78,6 +78,7 @@ def _bars(table: pd.DataFrame) -> go.Figure:
                 },
                 text=[words.number(int(n)) for n in some["pictures"]],
                 textposition="inside",
+                insidetextfont={"color": style.LIGHT["surface"]},
                 insidetextanchor="middle",
                 textangle=0,
                 customdata=some.index.tolist(),

@@ -33,8 +33,9 @@ def by_act(run: Run) -> style.Chart | None:
         "effects",
         "What happens when the model cannot use a region",
         "Part of the answers that change when the region is altered, less those that change when "
-        "an equal area elsewhere is. Dots: ways of altering; lines: 95 % intervals. Left of the "
-        "pass limit, reliance is ruled out; wholly right of the fail limit, it is shown.",
+        f"an equal area elsewhere is. Dots: ways of altering; lines: {run.confidence} intervals. "
+        "Left of the pass limit, reliance is ruled out; wholly right of the fail limit, it is "
+        "shown.",
         {
             key: _forest(run, table[table["measure"] == measure], measure, "altered")
             for key, (measure,) in style.combinations(measures)

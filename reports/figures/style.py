@@ -157,7 +157,7 @@ def figure(
     base = go.Layout(
         template=go.layout.Template(),
         height=height,
-        margin={"l": 8, "r": 16, "t": 8, "b": 48},
+        margin={"l": 8, "r": 28, "t": 8, "b": 48},
         paper_bgcolor="rgba(0,0,0,0)",
         plot_bgcolor="rgba(0,0,0,0)",
         font={"color": LIGHT["ink"], "size": 13},

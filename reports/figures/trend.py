@@ -45,7 +45,8 @@ def of_runs(number: int, runs: Sequence[Listed]) -> style.Chart | None:
         f"trend-{number}",
         "Trend",
         "Above: part of the pictures answered rightly. Below: part of the answers that rest on a "
-        f"region that they must not rest on. Lines are 95 % intervals.{more}",
+        "region that they must not rest on. Lines are intervals of the confidence that each audit "
+        f"asks for.{more}",
         {"": figure},
     )
 

@@ -12,10 +12,6 @@
     masked: ["picture where the heat map is warm", () => true],
   };
   const Z = 1.959963984540054; // 95 %, two-sided
-  const short = (text, limit = 40) => text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
-  const name = (text) => element("bdi", { className: "name", title: text, textContent: short(text) });
-  const percent = (value) => `${Math.round(100 * value)}\u202f%`;
-  const interval = ({ low, high }) => `${Math.round(100 * low)} to ${percent(high)}`;
   const button = (properties, ...children) =>
     element("button", { className: "button", type: "button", ...properties }, ...children);
 
@@ -110,7 +106,7 @@
     place.replaceChildren(title, covered(task, view, `Explanation ${where}`),
       element("p", { textContent: question }),
       element("div", { className: "guesses", role: "group", ariaLabel: question },
-        ...task.candidates.map((one) => button({ onclick: () => guess(one) }, name(one)))),
+        ...task.candidates.map((one) => button({ onclick: () => guess(one) }, nameOf(one)))),
       button({ textContent: "Stop and score", disabled: !guesses.length, onclick: () => tell(round) }));
     title.focus({ preventScroll: true });
   }
@@ -118,7 +114,7 @@
   // After: the score, overall and by class, the mistakes, the file.
   function row(label, score) {
     const { right, total, chance } = score;
-    const cells = [`${right} of ${total}`, percent(right / total), interval(score), percent(chance)];
+    const cells = [`${right} of ${total}`, percent(right / total), interval(score.low, score.high), percent(chance)];
     return element("tr", {}, element("th", { scope: "row" }, label),
       ...cells.map((textContent) => element("td", { textContent })));
   }
@@ -131,8 +127,8 @@
 
   function mistake(one, number, wrong) {
     const errs = one.picture.label !== one.explained;
-    return element("li", {}, `Explanation ${number}: you said `, name(one.guess), ", the map speaks for ", name(one.explained),
-      ...errs ? [" (the model errs: it is ", name(String(one.picture.label)), ")"] : [], " · ",
+    return element("li", {}, `Explanation ${number}: you said `, nameOf(one.guess), ", the map speaks for ", nameOf(one.explained),
+      ...errs ? [" (the model errs: it is ", nameOf(one.picture.label), ")"] : [], " · ",
       button({ className: "link", textContent: "open the picture", ariaLabel: `open the picture of explanation ${number}`,
         onclick: () => window.openPicture(one.picture, wrong.map(({ picture }) => picture)) }));
   }
@@ -149,7 +145,7 @@
       .map((textContent) => element("th", { scope: "col", textContent }));
     const scroll = element("div", { className: "table-scroll", tabIndex: 0, ariaLabel: "Score of the blind review" },
       element("table", {}, element("thead", {}, element("tr", {}, ...heads)),
-        element("tbody", {}, row("all", score), ...byClass.map(([one, own]) => row(name(one), own)))));
+        element("tbody", {}, row("all", score), ...byClass.map(([one, own]) => row(nameOf(one), own)))));
     scroll.setAttribute("role", "group");
     const save = () => saveFile(`blind-review-${data.review.run.id}.json`, "application/json", `${JSON.stringify({
       kind: "cuecheck blind review", version: 1, run: data.review.run, date: new Date().toISOString(),
@@ -158,7 +154,7 @@
       guesses: guesses.map(({ picture: { sample_id, label }, ...told }) => ({ sample_id, label, ...told })),
     }, null, 2)}\n`);
     place.replaceChildren(title,
-      element("p", { textContent: `95\u202f% interval ${interval(score)}; `
+      element("p", { textContent: `95\u202f% interval ${interval(score.low, score.high)}; `
         + `guessing gives ${percent(score.chance)}. ${verdictOn(score)}` }),
       scroll,
       ...wrong.length ? [element("h3", { textContent: "Mistakes" }),

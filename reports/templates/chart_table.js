@@ -1,21 +1,13 @@
 "use strict";
 // The tables behind the charts, by row number: on hover, as CSV, as a table.
 const chartTable = (() => {
-  const THIN = "\u202f";
   const MOST_ROWS = 500;
-  const minus = (text) => text.replace("-", "\u2212");
-  const percent = (value) => {
-    const points = 100 * value;
-    const digits = Math.abs(points) >= 9.95 || Math.abs(points) < 0.05 ? 0 : 1;
-    const text = points.toFixed(digits);
-    return minus(Number(text) === 0 ? "0" : text) + THIN + "%";
-  };
   const SAY = {
     percent,
     "signed percent": (value) => (percent(value).match(/^[1-9]|^0\./) ? "+" : "") + percent(value),
     ratio: (value) => `${Number(value.toPrecision(2))}×`,
     p: (value) => value < 0.001 ? "< 0.001" : value.toFixed(3),
-    count: (value) => value.toLocaleString("en").replaceAll(",", THIN),
+    count: grouped,
     number: (value) => minus(String(Number(value.toPrecision(3)))),
   };
 
@@ -62,16 +54,10 @@ const chartTable = (() => {
     return lines.map((line) => `${line.map(quoted).join(",")}\r\n`).join("");
   }
 
-  function short(text, limit = 48) {
-    const letters = [...text];
-    return letters.length > limit ? `${letters.slice(0, limit - 1).join("")}…` : text;
-  }
-
   function view(chart, rows, title) {
     const columns = columnsOf(chart);
     const made = (row, column) => element("td", { className: isText(column) ? "" : "number" },
-      isText(column) ? element("bdi", { className: "name", title: say(column, row), textContent: short(say(column, row)) })
-        : say(column, row));
+      isText(column) ? nameOf(say(column, row), 48) : say(column, row));
     const table = element("table", {},
       element("thead", {}, element("tr", {}, ...columns.map(({ name }) => element("th", { scope: "col", textContent: name })))),
       element("tbody", {}, ...rows.slice(0, MOST_ROWS).map((row) => element("tr", {}, ...columns.map((column) => made(row, column))))));

@@ -103,7 +103,11 @@
     note.replaceChildren(ignored.length ? `Not split by ${ignored.join(" or ")}; this chart shows all. ` : "");
     if (left) {
       note.append(`${left} more rows are not drawn; choose a class or region above, or `, element("button",
-        { type: "button", className: "button", textContent: "draw all", onclick: () => { plot.dataset.all = "true"; draw(plot); } }));
+        { type: "button", className: "button", textContent: "draw all", onclick: () => {
+          plot.dataset.all = "true";
+          draw(plot);
+          plot.parentElement.focus(); // the button is gone
+        } }));
     }
     note.hidden = !note.childNodes.length || !note.textContent;
   }
@@ -198,17 +202,11 @@
   }
   document.querySelectorAll(".chart-table").forEach((table) => table.addEventListener("toggle", () => fill(table)));
 
-  function download(href, name) {
-    element("a", { href, download: name }).click();
-  }
   async function save(plot, format) {
     const name = `${plot.dataset.plot}.${format}`;
     if (format === "csv") {
       // The mark at the start tells spreadsheets that names are UTF-8.
-      const file = new Blob(["\ufeff", chartTable.csv(plot.dataset.plot, shown.get(plot) ?? [])], { type: "text/csv" });
-      const href = URL.createObjectURL(file);
-      download(href, name);
-      setTimeout(() => URL.revokeObjectURL(href), 60000);
+      saveFile(name, "text/csv", "\ufeff", chartTable.csv(plot.dataset.plot, shown.get(plot) ?? []));
     } else if (plot.data) {
       const paper = getComputedStyle(document.documentElement).getPropertyValue("--surface").trim();
       const layout = { ...plot.layout, paper_bgcolor: paper };

@@ -1,14 +1,11 @@
 "use strict";
 (() => {
   const { pairs, trust } = data;
-  const short = (text, limit = 40) => text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
-  const name = (text) => element("bdi", { className: "name", title: text, textContent: short(String(text)) });
-  const pieces = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
   // A picture with the heat map of one model; the description does not say whose.
   function stack(pair, side, what) {
     const [height, width] = pair.size ?? [1, 1];
-    const alt = `${what}: heat map for ${short(String(pair[side].prediction))}`;
+    const alt = `${what}: heat map for ${short(pair[side].prediction)}`;
     const made = element("span", { className: "stack" },
       element("img", { src: pair.original, alt, decoding: "async" }),
       element("img", { className: "heat", src: pair[side].map, alt: "" }));
@@ -18,13 +15,13 @@
 
   function answerOf(pair, side) {
     const right = pair.label === pair[side].prediction;
-    return element("span", { className: right ? "right" : "wrong" }, right ? "✓ " : "✕ ", name(pair[side].prediction));
+    return element("span", { className: right ? "right" : "wrong" }, right ? "✓ " : "✕ ", nameOf(pair[side].prediction));
   }
 
   const shown = document.getElementById("pairs");
   shown?.append(...pairs.map((pair) => element("figure", { className: "pair" },
     element("div", {}, stack(pair, "before", "before"), stack(pair, "after", "after")),
-    element("figcaption", {}, name(pair.label), ": ", answerOf(pair, "before"), " → ", answerOf(pair, "after")))));
+    element("figcaption", {}, nameOf(pair.label), ": ", answerOf(pair, "before"), " → ", answerOf(pair, "after")))));
 
   // The blind choice between the two models.
   const box = document.getElementById("trust-test");
@@ -64,12 +61,9 @@
     return { n: answers.length, before, after, no_difference: none, p: signTest(before, after) };
   }
 
-  function download() {
+  function save() {
     const told = { study: "trust", runs: trust.runs, seed: trust.seed, score: score(), answers };
-    const file = new Blob([JSON.stringify(told, null, 2)], { type: "application/json" });
-    const link = element("a", { href: URL.createObjectURL(file), download: "trust.json" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(link.href));
+    saveFile("trust.json", "application/json", JSON.stringify(told, null, 2));
   }
 
   function start() {
@@ -85,7 +79,7 @@
     const own = pairs[pair];
     status.textContent = `Picture ${answers.length + 1} of ${trust.trials.length}`;
     question.replaceChildren("Both models answer ", answerOf(own, left),
-      own.label === own[left].prediction ? "" : element("span", {}, " (it is ", name(own.label), ")"),
+      own.label === own[left].prediction ? "" : element("span", {}, " (it is ", nameOf(own.label), ")"),
       ". Whose explanation do you trust more?");
     maps.replaceChildren(...[["left", left], ["right", OTHER[left]]].map(([where, side]) =>
       element("figure", {}, stack(own, side, where), element("figcaption", { textContent: where }))));
@@ -97,10 +91,10 @@
       ? ` If the maps were equally good, a split at least this uneven would come about in ${Math.round(100 * p)} of 100 such tests.`
       : "";
     const again = element("button", { className: "button", type: "button", textContent: "Start again", onclick: start });
-    const save = element("button", { className: "button", type: "button", textContent: "Download the score (JSON)", onclick: download });
+    const saving = element("button", { className: "button", type: "button", textContent: "Download the score (JSON)", onclick: save });
     const result = element("p", { tabIndex: -1 },
-      element("b", { textContent: `You trusted the model after in ${after} of ${pieces(n, "picture")}, the one before in ${before}; no difference in ${none}.` }), chance);
-    box.replaceChildren(result, element("div", { className: "trust-done" }, save, again));
+      element("b", { textContent: `You trusted the model after in ${after} of ${plural(n, "picture")}, the one before in ${before}; no difference in ${none}.` }), chance);
+    box.replaceChildren(result, element("div", { className: "trust-done" }, saving, again));
     result.focus();
   }
 

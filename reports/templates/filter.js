@@ -1,5 +1,5 @@
 "use strict";
-// One choice of class, subgroup and region for all charts and pictures. It is announced as
+// One choice of class, subgroup and region for all charts, maps and pictures. It is announced as
 // "report:filter" and kept in the address, so that a link shows the same.
 (() => {
   const bar = document.getElementById("filter");

@@ -8,28 +8,18 @@
   const ROWS = 12; // classes shown together
   const FINE = 5; // pixels of a canvas per place of a map
   const MISSING = 255;
-  const short = (text, limit = 40) => text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
-  const name = (text) => element("bdi", { className: "name", title: text, textContent: short(String(text)) });
-  const times = (value) => `${value.toFixed(value < 9.95 ? 1 : 0).replace("-", "\u2212")}×`;
-  const counted = (number, word) => `${number.toLocaleString("en").replaceAll(",", "\u202f")} ${word}`;
+  const times = (value) => `${minus(value.toFixed(value < 9.95 ? 1 : 0))}×`;
 
-  function choice(label, options) {
-    const select = element("select", { onchange: show });
-    options.forEach(([text, value]) => select.append(new Option(short(String(text)), value)));
-    const made = element("label", { hidden: options.length < 2 }, label, select);
-    made.select = select;
-    return made;
-  }
-
-  const subgroups = choice("Subgroups by", attributes.slice(1).map((one, i) => [one.name, i + 1]));
+  const subgroups = choice("Subgroups by", attributes.slice(1).map((one, i) => [one.name, i + 1]), show);
   const frame = choice("Frame", frames.map((one, i) =>
-    [one.region === null ? "whole picture" : `aligned on ${one.region}`, i]));
-  const against = choice("Show", [["mean maps", ""]]);
+    [one.region === null ? "whole picture" : `aligned on ${one.region}`, i]), show);
+  const against = choice("Show", [["mean maps", ""]], show);
   const rows = choice("Classes", Array.from({ length: Math.ceil(classes.length / ROWS) }, (_, i) =>
-    [`${i * ROWS + 1} to ${Math.min(classes.length, (i + 1) * ROWS)} of ${classes.length}`, i]));
-  const outline = choice("Outline", [...outlines.map((one, i) => [one.region, i]), ["none", ""]]);
+    [`${i * ROWS + 1} to ${Math.min(classes.length, (i + 1) * ROWS)} of ${classes.length}`, i]), show);
+  const outline = choice("Outline", [...outlines.map((one, i) => [one.region, i]), ["none", ""]], show);
   const body = element("div");
   const legend = element("div", { className: "map-legend" });
+  let filter = {};
 
   // Numbers of a map in multiples of an even spread; NaN outside the picture.
   const decoded = new Map();
@@ -97,7 +87,7 @@
   function tile(shown, { size, region }, label, traced, limit, signed) {
     const { level, cell, values } = shown;
     const [n, clusters, dead, absent] = cell;
-    const left = [dead ? `${counted(dead, "dead")}` : "", absent ? counted(absent, `without ${short(String(region), 20)}`) : ""]
+    const left = [dead ? `${grouped(dead)} dead` : "", absent ? `${grouped(absent)} without ${short(region, 20)}` : ""]
       .filter(Boolean).join(", ");
     const box = element("div", { className: "mean-map" });
     box.style.aspectRatio = `${size[1]} / ${size[0]}`;
@@ -105,15 +95,15 @@
       const canvas = picture(values, size, traced, limit, signed);
       canvas.setAttribute("role", "img");
       canvas.setAttribute("aria-label", `${signed ? "Difference of mean attention" : "Mean attention"}, ${short(label)}, `
-        + `${short(String(level))}: highest ${times(Math.max(...[...values].filter((value) => !Number.isNaN(value))))} at the ${where(values, size)}`);
+        + `${short(level)}: highest ${times(Math.max(...[...values].filter((value) => !Number.isNaN(value))))} at the ${where(values, size)}`);
       box.append(canvas);
       if (region !== null) box.append(element("span", { className: "box" }));
     } else {
       box.classList.add("small");
       box.append(element("span", { textContent: clusters < least ? `too few: ${clusters} of ${least}` : "no map to compare" }));
     }
-    return element("figure", {}, box, element("figcaption", {}, name(level), element("small", { textContent:
-      ` ${counted(n, n === 1 ? "map" : "maps")}${clusters === n ? "" : `, ${counted(clusters, "independent")}`}${left ? `; left out: ${left}` : ""}` })));
+    return element("figure", {}, box, element("figcaption", {}, nameOf(level), element("small", { textContent:
+      ` ${plural(n, "map")}${clusters === n ? "" : `, ${grouped(clusters)} independent`}${left ? `; left out: ${left}` : ""}` })));
   }
 
   function cellsOf(of, attribute, row) {
@@ -125,7 +115,7 @@
   function offerReferences(attribute) {
     const kept = against.select.value;
     const levels = attribute ? attributes[attribute].levels : [];
-    const options = [["mean maps", ""], ...levels.map((level, k) => [`difference from ${short(String(level), 24)}`, k])];
+    const options = [["mean maps", ""], ...levels.map((level, k) => [`difference from ${short(level, 24)}`, k])];
     against.select.replaceChildren(...options.map(([text, value]) => new Option(text, value)));
     against.select.value = kept in levels ? kept : "";
     against.hidden = levels.length < 2;
@@ -138,38 +128,52 @@
     const signed = against.select.value !== "";
     const reference = signed ? attributes[attribute].levels[against.select.value] : null;
     const first = Number(rows.select.value) * ROWS;
-    const lines = classes.slice(first, first + ROWS).map((label, i) => {
-      const cells = cellsOf(of, attribute, first + i);
-      if (!signed) return { label, gap: gaps[first + i], cells };
-      const base = cells.find((one, k) => k > 0 && one.level === reference)?.values;
-      const compared = cells.slice(1).filter((one) => one.level !== reference)
-        .map((one) => ({ ...one, values: one.values && base && one.values.map((value, k) => value - base[k]) }));
-      return { label, gap: gaps[first + i], cells: compared };
+    rows.hidden = Boolean(filter.class) || classes.length <= ROWS;
+    const numbered = classes.map((label, i) => ({ label, i, gap: gaps[i] }));
+    const asked = filter.class ? numbered.filter(({ label }) => label === filter.class) : numbered.slice(first, first + ROWS);
+    const one = filter.attribute === attributes[attribute].name && filter.subgroup;
+    const lines = asked.map((line) => {
+      const cells = cellsOf(of, attribute, line.i);
+      if (!signed) return { ...line, cells: cells.filter(({ level }, k) => !one || k === 0 || level === one) };
+      const base = cells.find(({ level }, k) => k > 0 && level === reference)?.values;
+      const compared = cells.slice(1).filter(({ level }) => level !== reference && (!one || level === one))
+        .map((cell) => ({ ...cell, values: cell.values && base && cell.values.map((value, k) => value - base[k]) }));
+      return { ...line, cells: compared };
     });
     const whole = of.region === null;
     outline.hidden = !whole || !outlines.length;
     const drawn = whole && outline.select.value !== "" ? outlines[outline.select.value] : null;
-    const traced = (i) => drawn?.maps[first + i] ? numbers(drawn.maps[first + i], 1) : null;
+    const traced = (i) => drawn?.maps[i] ? numbers(drawn.maps[i], 1) : null;
     const spread = lines.flatMap(({ cells }) => cells.flatMap(({ values }) => [...values ?? []]))
       .filter((value) => !Number.isNaN(value)).map(Math.abs);
     const limit = spread.reduce((a, b) => Math.max(a, b), signed ? 0.5 : 1);
     body.className = lines.every(({ cells }) => cells.length <= 3) ? "mean-rows paired" : "mean-rows";
-    body.replaceChildren(...lines.map(({ label, gap, cells }, i) => element("div", { className: "mean-row" },
-      element("h3", {}, name(label), gap === null ? null : element("small", { textContent:
-        ` accuracy differs by up to ${Math.round(100 * gap)} points between subgroups` })),
+    if (!lines.some(({ cells }) => cells.length)) {
+      body.replaceChildren(element("p", { className: "empty", textContent: "No mean map passes the filter." }));
+    } else body.replaceChildren(...lines.map(({ label, i, gap, cells }) => element("div", { className: "mean-row" },
+      element("h3", {}, nameOf(label), gap === null ? null : element("small", { textContent:
+        ` accuracy differs by up to ${Math.round(100 * gap)} points between two subgroups` })),
       element("div", { className: "mean-cells" }, ...cells.map((one) => tile(one, of, label, traced(i), limit, signed))))));
     const bar = element("span", { className: "ramp" });
     bar.style.background = signed
       ? `linear-gradient(to right, ${below}, transparent, ${above})`
       : `linear-gradient(to right, ${heat.map((stop) => `rgb(${stop})`).join(", ")})`;
-    const other = signed && name(reference);
+    const other = signed && nameOf(reference);
     legend.replaceChildren(element("span", { textContent: signed ? times(-limit) : "0" }), bar,
       ...signed ? [element("span", {}, `+${times(limit)}, in multiples of an even spread; blue: less than `, other, ", orange: more")]
         : [element("span", { textContent: `${times(limit)} an even spread (middle of the scale: ${times(limit / 4)})` })],
-      whole ? drawn ? element("span", {}, "· line: where ", name(drawn.region), " lies most often in the class") : ""
-        : element("span", {}, "· dashed: the box of ", name(of.region)));
+      whole ? drawn ? element("span", {}, "· line: where ", nameOf(drawn.region), " lies most often in the class") : ""
+        : element("span", {}, "· dashed: the box of ", nameOf(of.region)));
   }
 
   place.replaceChildren(element("div", { className: "controls" }, subgroups, frame, outline, against, rows), legend, body);
   show();
+
+  document.addEventListener("report:filter", ({ detail }) => {
+    filter = detail;
+    const set = ({ select }, found) => { if (found >= 0) select.value = found; };
+    set(subgroups, detail.attribute ? attributes.findIndex((one) => one.name === detail.attribute) : -1);
+    set(outline, outlines.findIndex((one) => one.region === detail.region));
+    show();
+  });
 })();

@@ -8,6 +8,44 @@ function element(tag, properties = {}, ...children) {
   return made;
 }
 
+// Names come from the data: of any length and direction.
+function short(text, limit = 40) {
+  const letters = [...String(text)];
+  return letters.length > limit ? `${letters.slice(0, limit - 1).join("")}…` : String(text);
+}
+const nameOf = (text, limit) => element("bdi", { className: "name", title: text, textContent: short(text, limit) });
+
+// Numbers, written as in the rest of the page.
+const THIN = "\u202f";
+const minus = (text) => text.replace("-", "\u2212");
+const grouped = (number) => number.toLocaleString("en").replaceAll(",", THIN);
+const plural = (number, word) => `${grouped(number)} ${word}${number === 1 ? "" : "s"}`;
+function percent(value) {
+  if (!Number.isFinite(value)) return "–";
+  const points = 100 * value;
+  const digits = Math.abs(points) >= 9.95 || Math.abs(points) < 0.05 ? 0 : 1;
+  const text = points.toFixed(digits);
+  return minus(Number(text) === 0 ? "0" : text) + THIN + "%";
+}
+const interval = (low, high) => `${percent(low).replace(`${THIN}%`, "")} to ${percent(high)}`;
+
+// A labelled selector of [text, value]; it hides where there is nothing to choose.
+function choice(label, options, onchange) {
+  const select = element("select", { onchange });
+  select.append(...options.map(([text, value]) => new Option(short(text), value)));
+  const made = element("label", { hidden: options.length < 2 }, short(label), select);
+  made.select = select;
+  return made;
+}
+
+// Hands something to the reader as a file.
+const download = (href, name) => element("a", { href, download: name.replace(/[^\w.-]+/g, "_") }).click();
+function saveFile(name, type, ...parts) {
+  const href = URL.createObjectURL(new Blob(parts, { type }));
+  download(href, name);
+  setTimeout(() => URL.revokeObjectURL(href), 60_000);
+}
+
 // Explanations of terms, on hover and on focus, kept inside the window.
 (() => {
   const tip = document.getElementById("tip");
@@ -51,7 +89,7 @@ function element(tag, properties = {}, ...children) {
 
 // A link to a finding opens it; paper shows everything.
 function openTarget() {
-  const target = location.hash && document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  const target = location.hash && document.getElementById(location.hash.slice(1));
   if (target instanceof HTMLDetailsElement) target.open = true;
 }
 addEventListener("hashchange", openTarget);

@@ -10,10 +10,7 @@
     sufficiency: { act: "only this region left" },
   };
   const RULES = { relies: "relies on a region", wrong: "failed", extreme: "extreme", typical: "typical", dead: "no heat map" };
-  const short = (text, limit = 40) => text.length > limit ? `${text.slice(0, limit - 1)}…` : text;
-  const name = (text) => element("bdi", { className: "name", title: text, textContent: short(String(text)) });
-  const percent = (value) => Number.isFinite(value) ? `${Math.round(100 * value)}\u202f%` : "–";
-  const decimal = (value) => Number.isFinite(value) ? value.toFixed(1).replace("-", "\u2212") : "–";
+  const decimal = (value) => Number.isFinite(value) ? minus(value.toFixed(1)) : "–";
   const term = (text, key) => {
     const made = element("span", { className: "term", tabIndex: 0, textContent: text });
     made.dataset.tip = terms[key];
@@ -51,13 +48,13 @@
   }
 
   function describe(picture) {
-    return `Picture of ${short(String(picture.label))}, predicted as ${short(String(picture.prediction))}`;
+    return `Picture of ${short(picture.label)}, predicted as ${short(picture.prediction)}`;
   }
 
   function verdict(picture) {
     return isRight(picture)
-      ? element("span", { className: "right" }, "✓ ", name(picture.prediction))
-      : element("span", { className: "wrong" }, "✕ ", name(picture.prediction));
+      ? element("span", { className: "right" }, "✓ ", nameOf(picture.prediction))
+      : element("span", { className: "wrong" }, "✕ ", nameOf(picture.prediction));
   }
 
   // How strongly heat maps cover the pictures: one setting for the gallery and the dialog.
@@ -83,7 +80,7 @@
 
   function bars(shares, order, most = null) {
     return element("div", { className: "shares" }, ...order.flatMap((region) => [
-      element("span", { className: region === most ? "most" : "" }, name(region)),
+      element("span", { className: region === most ? "most" : "" }, nameOf(region)),
       element("progress", { value: shares[region] ?? 0, max: 1, ariaLabel: `share on ${short(region)}` }),
       element("span", { textContent: percent(shares[region]) })]));
   }
@@ -93,6 +90,10 @@
 
   // The details of one picture.
   dialog.addEventListener("click", (event) => { if (event.target === dialog) dialog.close(); });
+  dialog.addEventListener("keydown", ({ key, target }) => {
+    if (target.matches("input")) return; // the slider has its own use for arrows
+    [...dialog.querySelectorAll("nav button")].find((one) => one.ariaKeyShortcuts === key)?.click();
+  });
 
   function panel(picture, options, ...caption) {
     return element("figure", {}, stack(picture, options), element("figcaption", {}, ...caption));
@@ -105,7 +106,7 @@
     return panel(picture, { file: variant.file, alt },
       element("b", { textContent: what }), ` (${fills[variant.fill] ?? variant.fill})`, element("br"),
       `margin ${decimal(variant.margin_before)} → ${decimal(variant.margin_after)}`, element("br"),
-      changed ? element("span", { className: "wrong" }, "now ", name(variant.prediction_after))
+      changed ? element("span", { className: "wrong" }, "now ", nameOf(variant.prediction_after))
         : element("span", { textContent: "answer unchanged" }));
   }
 
@@ -114,32 +115,34 @@
   }
 
   function chosenAs(picture) {
-    const rule = RULES[picture.chosen_for] ?? short(String(picture.chosen_for));
+    const rule = RULES[picture.chosen_for] ?? short(picture.chosen_for);
     return picture.chosen_region ? `${rule} for ` : rule;
   }
 
-  function open(picture, order) {
+  function open(picture, order, turned = 0) {
     const regions = Object.keys(picture.outlines ?? {});
     const alt = describe(picture);
     const asked = sides(picture);
     const step = (by) => {
       const next = order[order.indexOf(picture) + by];
       return element("button", { className: "button", type: "button", disabled: !next,
-        textContent: by < 0 ? "‹ Previous" : "Next ›", onclick: () => open(next, order) });
+        ariaKeyShortcuts: by < 0 ? "ArrowLeft" : "ArrowRight",
+        textContent: by < 0 ? "‹ Previous" : "Next ›", onclick: () => open(next, order, by) });
     };
+    const [previous, next] = [step(-1), step(1)];
     const facts = Object.entries(picture.attributes ?? {}).flatMap(([key, value]) =>
-      [name(key), ": ", name(value), " · "]);
+      [nameOf(key), ": ", nameOf(value), " · "]);
     const head = element("div", { className: "dialog-head" },
       element("div", {},
-        element("h3", { id: "detail-title" }, name(picture.label), " → ", verdict(picture),
+        element("h3", { id: "detail-title" }, nameOf(picture.label), " → ", verdict(picture),
           Number.isFinite(picture.score) ? ` at ${percent(picture.score)}` : ""),
-        element("p", { className: "note" }, ...facts, "sample ", name(picture.sample_id),
-          picture.chosen_for ? ` · chosen as: ${chosenAs(picture)}` : "", picture.chosen_region ? name(picture.chosen_region) : "")),
-      element("nav", { ariaLabel: "Pictures" }, step(-1), step(1),
+        element("p", { className: "note" }, ...facts, "sample ", nameOf(picture.sample_id),
+          picture.chosen_for ? ` · chosen as: ${chosenAs(picture)}` : "", picture.chosen_region ? nameOf(picture.chosen_region) : "")),
+      element("nav", { ariaLabel: "Pictures" }, previous, next,
         element("button", { className: "button", type: "button", textContent: "Close", onclick: () => dialog.close() })));
     const seen = (side, kind, speaks, score = "") => mapOf(picture, kind) && panel(picture,
-      { alt: `${alt}, what ${speaks} ${short(String(side.label))}`, heat: mapOf(picture, kind) },
-      `what ${speaks} `, name(side.label), score);
+      { alt: `${alt}, what ${speaks} ${short(side.label)}`, heat: mapOf(picture, kind) },
+      `what ${speaks} `, nameOf(side.label), score);
     const body = [head, element("div", { className: "controls" }, strengthSlider()), panels(
       panel(picture, { alt, outlines: regions }, "picture with its regions"),
       ...asked.map((side) => seen(side, side.which, "speaks for",
@@ -155,15 +158,17 @@
       const order = largestFirst(told.map((side) => side.shares));
       body.push(element("h3", { textContent: "Share of the heat map" }), element("div", { className: "sides" },
         ...told.map((side) => element("div", {},
-          told.length > 1 ? element("p", { className: "note" }, "for ", name(side.label)) : null, bars(side.shares, order)))));
+          told.length > 1 ? element("p", { className: "note" }, "for ", nameOf(side.label)) : null, bars(side.shares, order)))));
     }
     const variants = picture.variants ?? [];
     for (const region of new Set(variants.map((variant) => variant.region))) {
-      body.push(element("h3", {}, "With ", name(region), " altered"),
+      body.push(element("h3", {}, "With ", nameOf(region), " altered"),
         panels(...variants.filter((one) => one.region === region).map((one) => variantPanel(picture, one))));
     }
     dialog.replaceChildren(...body);
     if (!dialog.open) dialog.showModal();
+    const again = turned < 0 ? [previous, next] : [next, previous];
+    if (turned) again.find((button) => !button.disabled).focus(); // the one pressed was replaced
     dialog.scrollTop = 0;
   }
 
@@ -191,25 +196,23 @@
   const unique = (values) => [...new Set(values.filter((value) => value !== undefined && value !== null))];
   const regions = unique(pictures.flatMap((picture) => Object.keys(picture.shares ?? {})));
 
-  function choice(label, options, first = null) {
-    const select = element("select", { onchange: () => show() });
-    if (first) select.append(new Option(first, ""));
-    options.forEach(([text, value]) => select.append(new Option(short(String(text)), value)));
-    const made = element("label", { hidden: options.length < 2 && first !== null }, short(label), select);
-    made.select = select;
+  const redraw = () => show();
+  function filterBy(label, options) {
+    const made = choice(label, [["all", ""], ...options], redraw);
+    made.hidden = options.length < 2;
     return made;
   }
 
   const byName = (values) => unique(values).map(String).sort().map((value) => [value, value]);
   const attributes = unique(pictures.flatMap((one) => Object.keys(one.attributes ?? {})));
   const filters = [
-    [choice("Class", byName(pictures.map((one) => one.label)), "all"), (one) => one.label],
-    [choice("Predicted", byName(pictures.map((one) => one.prediction)), "all"), (one) => one.prediction],
-    [choice("Answer", [["right", "right"], ["wrong", "wrong"]], "all"), (one) => isRight(one) ? "right" : "wrong"],
-    [choice("Chosen as", byName(pictures.map((one) => one.chosen_for))
-      .map(([value]) => [RULES[value] ?? value, value]), "all"), (one) => one.chosen_for],
+    [filterBy("Class", byName(pictures.map((one) => one.label))), (one) => one.label],
+    [filterBy("Predicted", byName(pictures.map((one) => one.prediction))), (one) => one.prediction],
+    [filterBy("Answer", [["right", "right"], ["wrong", "wrong"]]), (one) => isRight(one) ? "right" : "wrong"],
+    [filterBy("Chosen as", byName(pictures.map((one) => one.chosen_for))
+      .map(([value]) => [RULES[value] ?? value, value])), (one) => one.chosen_for],
     ...attributes.map((attribute) => [
-      choice(attribute, byName(pictures.map((one) => one.attributes?.[attribute])), "all"),
+      filterBy(attribute, byName(pictures.map((one) => one.attributes?.[attribute]))),
       (one) => String(one.attributes?.[attribute])]),
   ];
   const answerFilter = filters[2][0];
@@ -222,18 +225,22 @@
   const surelyWrong = (picture) => (isRight(picture) ? -1 : 1) * (picture.score ?? 0);
   const sort = choice("Sort by", [["as chosen", ""], ["effect of altering, beyond the placebo", "effect"],
     ["wrong answers, most confident first", "wrong"],
-    ...regions.map((region) => [`attention on ${region}`, `share:${region}`])]);
+    ...regions.map((region) => [`attention on ${region}`, `share:${region}`])], redraw);
   const rank = (key) => ({ effect, wrong: surelyWrong })[key]
     ?? ((picture) => picture.shares?.[key.slice("share:".length)] ?? -1);
   const has = (kind) => pictures.some((picture) => mapOf(picture, kind));
   const view = choice("View", [["heat map, class predicted", "predicted"], ["heat map, true class", "true"],
     ["against the class predicted", "against-predicted"], ["against the true class", "against-true"],
-    ["Guided Grad-CAM", "guided"], ["picture only", ""]].filter(([, kind]) => !kind.startsWith("against") || has(kind)));
-  const outline = element("input", { type: "checkbox", onchange: () => show() });
+    ["Guided Grad-CAM", "guided"], ["picture only", ""]].filter(([, kind]) => !kind.startsWith("against") || has(kind)), redraw);
+  const outline = element("input", { type: "checkbox", onchange: redraw });
   const count = element("p", { className: "note" });
   count.setAttribute("aria-live", "polite");
   const grid = element("div", { className: "grid" });
-  const more = element("button", { className: "button more", type: "button", onclick: () => show(shown + PAGE) });
+  const more = element("button", { className: "button more", type: "button", onclick: () => {
+    const first = shown;
+    show(shown + PAGE);
+    grid.querySelectorAll(".shot")[first].focus();
+  } });
   let shown = PAGE;
 
   function tile(picture, order) {
@@ -246,7 +253,7 @@
     };
     return element("button", { className: "shot", type: "button", onclick: () => open(picture, order) },
       stack(picture, options),
-      element("span", { className: "words" }, name(picture.label), " → ", verdict(picture)));
+      element("span", { className: "words" }, nameOf(picture.label), " → ", verdict(picture)));
   }
 
   // An error explained: why not the true class, and why the one predicted (section 6.1 of the paper).
@@ -260,12 +267,12 @@
     return element("article", { className: "failure" },
       element("button", { className: "shot", type: "button", onclick: () => open(picture, order) },
         stack(picture, { outlines, alt: describe(picture) }),
-        element("span", { className: "words" }, name(picture.label), " → ", verdict(picture))),
+        element("span", { className: "words" }, nameOf(picture.label), " → ", verdict(picture))),
       ...asked.map((side) => element("figure", {},
         stack(picture, { heat: mapOf(picture, side.which), outlines,
-          alt: `${describe(picture)}, what speaks for ${short(String(side.label))}` }),
+          alt: `${describe(picture)}, what speaks for ${short(side.label)}` }),
         element("figcaption", {}, side.which === "true" ? "for the true class " : "for the answer ",
-          element("b", {}, name(side.label)), `, score ${percent(side.score)}`),
+          element("b", {}, nameOf(side.label)), `, score ${percent(side.score)}`),
         Object.keys(side.shares).length ? bars(side.shares, regionsShown, most)
           : side.which === "true" && !("true_shares" in picture) ? null
           : element("small", { textContent: "No share: nothing speaks for it, or no region is marked." }))));
@@ -310,12 +317,17 @@
 
   // The page's filter sets the gallery's own; a class or subgroup without pictures shows none.
   document.addEventListener("report:filter", ({ detail }) => {
-    const set = ({ select }, value) => {
-      if (![...select.options].some((option) => option.value === value)) select.append(new Option(short(value), value));
+    const set = (control, value) => {
+      const { select } = control;
+      if (![...select.options].some((option) => option.value === value)) {
+        select.append(new Option(short(value), value));
+        control.hidden = false; // a hidden filter lets all through
+      }
       select.value = value;
     };
     set(filters[0][0], detail.class);
-    attributes.forEach((name, i) => set(filters.slice(-attributes.length)[i][0], name === detail.attribute ? detail.subgroup : ""));
+    attributes.forEach((attribute, i) =>
+      set(filters.at(i - attributes.length)[0], attribute === detail.attribute ? detail.subgroup : ""));
     set(sort, regions.includes(detail.region) ? `share:${detail.region}` : "");
     show();
   });

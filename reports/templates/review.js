@@ -1,11 +1,4 @@
 "use strict";
-// Hands a text to the reader as a file.
-function saveFile(name, type, text) {
-  const url = URL.createObjectURL(new Blob([text], { type }));
-  element("a", { href: url, download: name.replace(/[^\w.-]+/g, "_") }).click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
-
 // Marks on findings: made in the page, kept by the browser, exported as a review and as waivers.
 (() => {
   const bar = document.getElementById("review");
@@ -102,7 +95,6 @@ function saveFile(name, type, text) {
     message.textContent = text;
     message.className = bad ? "complaint" : "note";
   };
-  const plural = (number, word) => `${number} ${word}${number === 1 ? "" : "s"}`;
 
   function changed() {
     say("");

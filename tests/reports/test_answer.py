@@ -72,7 +72,7 @@ def test_a_card_names_cue_class_subgroup_effect_interval_and_n(run: Path) -> Non
     women = cell(run, found["acts"][0], "hair", found["target_class"])
     effect, high, worst_effect = percents(found["effect"], found["high"], women["effect"])
     text = first_screen(run)
-    assert f"Hide hair, and {effect} more of the answers {found['target_class']} change" in text
+    assert f"Hide hair, and {effect} of the {found['target_class']} answers change, beyond" in text
     assert f"to {high}, 96 pictures)" in text
     assert f"It is strongest for gender woman, age old: {worst_effect} (" in text
     assert f"to {percents(women['high'])[0]}, 40 pictures)." in text

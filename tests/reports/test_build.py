@@ -162,6 +162,16 @@ def test_a_draw_is_told(run: Path) -> None:
     assert f"Done on {audited.sum() - 20} of {audited.sum()} audited samples" in text
 
 
+def test_intervals_are_called_by_the_confidence_asked_for(run: Path, failed: Path) -> None:
+    config = run / "config.yaml"
+    config.write_text(config.read_text() + "statistics: {confidence: 0.975}\n")
+    told, usual = Page(build_report(run)), Page(failed)
+    hints = [attributes.get("data-tip") or "" for _, attributes in told.elements]
+    assert "95\u202f%" not in told.text
+    assert told.text.count("97.5\u202f%") == usual.text.count("95\u202f%") > 10
+    assert any("about 97.5\u202f% of such intervals" in hint for hint in hints)
+
+
 def test_ids_are_unique_and_links_lead_somewhere(failed: Path) -> None:
     page = Page(failed)
     ids = page.ids()

@@ -131,6 +131,18 @@ def test_one_strength_for_gallery_and_dialog_and_a_view_of_what_speaks_against(
     for heat in (f"{DETAIL}.querySelector('.heat')", "document.querySelector('.grid .heat')"):
         assert browser.evaluate(f"getComputedStyle({heat}).opacity") == "0.3"
     assert browser.evaluate("document.querySelector('#gallery .strength').value") == "0.3"
+
+    focused = "(document.activeElement.matches('nav button') && document.activeElement.textContent)"
+    for pressed, at in (("Next", 1), ("Next", 2), ("Previous", 1)):  # the buttons are made anew
+        browser.evaluate(
+            f"[...{DETAIL}.querySelectorAll('nav button')]"
+            f".find((one) => one.textContent.includes('{pressed}')).click()"
+        )
+        assert pressed in str(browser.evaluate(focused))
+        assert told_of(graded)[at]["sample_id"] in browser.evaluate(f"{DETAIL}.textContent")
+    browser.call("Input.dispatchKeyEvent", type="keyDown", key="ArrowLeft")
+    assert told_of(graded)[0]["sample_id"] in browser.evaluate(f"{DETAIL}.textContent")
+    assert "Next" in str(browser.evaluate(focused))  # there is no picture before the first
     assert browser.problems == []
 
 
@@ -142,6 +154,7 @@ def test_pictures_of_an_older_run_are_shown_without_what_it_did_not_keep(
     path = folder / "pictures" / "pictures.json"
     told = json.loads(path.read_text(encoding="utf-8"))
     for one in told["pictures"]:
+        one["attributes"] = {"gender": "man"}
         for key in OLD_KEYS:
             del one[key]
         one["maps"] = {name: one["maps"][name] for name in ("true", "predicted")}
@@ -157,4 +170,10 @@ def test_pictures_of_an_older_run_are_shown_without_what_it_did_not_keep(
     assert browser.evaluate("document.querySelectorAll('.failure .heat').length") == 12
     browser.evaluate("document.querySelector('.failure .shot').click()")
     assert "counterfactual" not in browser.evaluate(f"{DETAIL}.textContent")
+    browser.evaluate(f"{DETAIL}.close()")
+    browser.evaluate(  # a subgroup of none of the pictures
+        "document.dispatchEvent(new CustomEvent('report:filter', { detail:"
+        " { class: '', attribute: 'gender', subgroup: 'woman', region: '' } }))"
+    )
+    assert browser.evaluate(SHOWN) == []
     assert browser.problems == []

@@ -203,6 +203,17 @@ def test_a_broken_table_is_named(run: Path) -> None:
         mean_maps(read_run(run))
 
 
+def narrow(page: Page, name: str, wanted: str) -> None:
+    """Choose in the page's filter, by the name of a class or subgroup."""
+    page.evaluate(
+        "((name, wanted) => { const s = document.querySelector(`#filter [name=${name}]`);"
+        "s.selectedIndex = [...s.options].findIndex("
+        "(one) => (one.dataset.subgroup ?? one.value) === wanted);"
+        "s.dispatchEvent(new Event('change', {bubbles: true})); })"
+        f"({name!r}, {wanted!r})"
+    )
+
+
 @pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on this machine")
 def test_the_page_draws_compares_and_greys(failed: Path, hostile: Path, tmp_path: Path) -> None:
     def choose(label: str, value: str) -> None:
@@ -242,6 +253,15 @@ def test_the_page_draws_compares_and_greys(failed: Path, hostile: Path, tmp_path
         choose("Show", "0")
         assert [text.split()[0] for text in drawn(page)] == ["woman", "woman"]
         assert "less than man" in page.evaluate("document.querySelector('.map-legend').textContent")
+        choose("Show", "")
+
+        narrow(page, "class", "nurse")
+        assert [text.split()[0] for text in drawn(page)] == ["all", "man", "woman"]
+        narrow(page, "subgroup", "woman")
+        assert [text.split()[0] for text in drawn(page)] == ["all", "woman"]
+        assert "nurse" in page.evaluate("document.querySelector('.mean-row h3').textContent")
+        page.evaluate("document.querySelector('#filter button').click()")
+        assert len(drawn(page)) == 6
         page.open(hostile, ready=READY)
         assert "</script><img src=x" in page.evaluate(
             "document.getElementById('mean-maps').textContent"

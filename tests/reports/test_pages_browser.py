@@ -15,7 +15,9 @@ from reports.compare import build_comparison
 from reports.index import build_index
 from tests.reports.browser import EXECUTABLE, Page, chromium
 from tests.reports.factory import HOSTILE
+from tests.reports.test_accessibility import BARE, CONTRAST, OPEN_ALL, axe_core, violations
 from tests.reports.test_browser import DRAWN, PLOTS, READY, WIDTHS
+from tests.reports.test_print import CUT, PAPER
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on this machine")
 
@@ -39,6 +41,23 @@ def page(browser: Page) -> Iterator[Page]:
     assert not [url for url in browser.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
+def assert_prints_whole(page: Page) -> None:
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    page.call("Emulation.setEmulatedMedia", media="print")
+    page.call(
+        "Emulation.setDeviceMetricsOverride",
+        width=PAPER, height=1000, deviceScaleFactor=1, mobile=False,
+    )  # fmt: skip
+    assert page.evaluate(CUT) == []
+    cut_below = (
+        "[...document.querySelectorAll('.table-scroll')]"
+        ".filter((one) => one.scrollHeight > one.clientHeight).map((one) => one.ariaLabel)"
+    )
+    assert page.evaluate(cut_below) == []
+    page.call("Emulation.setEmulatedMedia", media="")
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+
+
 def test_pages_draw_their_charts_and_fit(page: Page, runs: Path, tmp_path: Path) -> None:
     pages = {
         build_comparison(runs / "odd", runs / "even", tmp_path / "compare.html"): [
@@ -57,6 +76,13 @@ def test_pages_draw_their_charts_and_fit(page: Page, runs: Path, tmp_path: Path)
         assert page.evaluate("document.querySelectorAll('img[src=\"x\"]').length") == 0
         shown = page.evaluate("document.body.textContent + document.body.innerHTML")
         assert HOSTILE[0][:14] in shown
+        assert_prints_whole(page)
+        page.evaluate(f"{OPEN_ALL}; {BARE}")
+        page.evaluate(f"{axe_core()}; 0")
+        page.resize(1440, dark=True)
+        assert violations(page, CONTRAST) == [], path.name
+        page.resize(1440)
+        assert violations(page) == [], path.name
 
 
 def test_maps_are_decoded_and_described_for_each_run(page: Page, runs: Path) -> None:

@@ -19,6 +19,7 @@ READY = "document.documentElement?.dataset.charts === 'ready'"
 INCH = 96  # pixels
 A4 = (8.27, 11.69)  # inches
 MARGIN = 14 / 25.4  # inches
+PAPER = round((A4[0] - 2 * MARGIN) * INCH)  # pixels across
 CLOSED = "document.querySelectorAll('details:not([open], .chart-table)').length"
 CHARTS = "[...document.querySelectorAll('[data-plot]')].map((p) => Math.round(p._fullLayout.width))"
 TEXTS = """[...document.querySelectorAll('main > section')].map((section) => ({
@@ -60,12 +61,11 @@ def test_paper_shows_all(browser: Page, hostile: Path) -> None:
     assert browser.evaluate(CLOSED) == folded
     assert browser.evaluate(CHARTS) == charts
 
-    width = round((A4[0] - 2 * MARGIN) * INCH)
     browser.evaluate("dispatchEvent(new Event('beforeprint'))")
     browser.call("Emulation.setEmulatedMedia", media="print")
     browser.call(
         "Emulation.setDeviceMetricsOverride",
-        width=width, height=1000, deviceScaleFactor=1, mobile=False,
+        width=PAPER, height=1000, deviceScaleFactor=1, mobile=False,
     )  # fmt: skip
     assert browser.evaluate(CLOSED) == 0
     assert browser.evaluate(CUT) == []

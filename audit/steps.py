@@ -16,9 +16,16 @@ from typing import Any
 import pandas as pd
 
 from audit.checks.scorecard import examine_explainer
-from audit.context import Context, choose_tests, load_context, usable, why_not_guided
+from audit.context import (
+    Context,
+    choose_tests,
+    load_context,
+    usable,
+    weights_file,
+    why_not_guided,
+)
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
-from audit.data.digest import data_digest
+from audit.data.digest import data_digest, manifest_digest
 from audit.data.duplicates import find_duplicates
 from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
@@ -87,6 +94,8 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
     begun = {"data": data_digest(config, dataset), "code": code_digest()}
+    if manifest := manifest_digest(config):
+        begun["manifest"] = manifest
     if run.checked.is_file():
         if changed := changes(read_json(run.data), begun):
             refuse(run, changed)
@@ -138,6 +147,8 @@ def plan(run: Run) -> None:
         "samples": file_digest(run.checked),
         "weights": weights_digest(context.classifier.module),
     }
+    if file := weights_file(config, run):
+        inputs["weights_file"] = file_digest(file)
     if factory := factory_digest(config.model.architecture):
         inputs["factory"] = factory
     settings = config.model_dump(

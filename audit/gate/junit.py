@@ -66,6 +66,8 @@ def _title(finding: Finding) -> str:
 def _case(audit: str, title: str, status: Status, reason: str) -> Element:
     named = {"classname": printable(f"cuecheck.{audit}"), "name": printable(title), "time": "0"}
     case = Element("testcase", named)
-    if status in _RESULTS:
-        SubElement(case, _RESULTS[status], {"type": status, "message": printable(reason)})
+    if tag := _RESULTS.get(status):
+        result = SubElement(case, tag, {"message": f"{status}: {printable(reason)}"})
+        if tag != "skipped":  # of which Ant allows no type
+            result.set("type", status)
     return case

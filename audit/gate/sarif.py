@@ -157,11 +157,7 @@ def _properties(finding: Finding) -> dict[str, Any]:
 
 
 def _message(text: str) -> dict[str, str]:
-    """A message that is only text: brackets would make links, braces placeholders.
-
-    >>> _message("{0} [click](https://evil.example)")
-    {'text': '{{0}} \\\\[click\\\\](https://evil.example)'}
-    """
+    """A message that is only text: brackets would make links, braces placeholders."""
     cut = printable(text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…")
     for character, escaped in (("{", "{{"), ("}", "}}"), ("[", "\\["), ("]", "\\]")):
         cut = cut.replace(character, escaped)

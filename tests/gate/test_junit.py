@@ -31,7 +31,10 @@ def suite(text: str) -> TestSuite:
 
 def cases(text: str) -> list[tuple[str, list[tuple[str, str]]]]:
     return [
-        (case.name, [(type(result).__name__, result.type) for result in case.result])
+        (
+            case.name,
+            [(type(result).__name__, result.type or result.message) for result in case.result],
+        )
         for case in suite(text)
     ]
 
@@ -50,8 +53,8 @@ def test_it_shows_as_good_only_what_is_cleared() -> None:
         [("Failure", "CONFIRMED")],
         [("Failure", "INCONCLUSIVE")],
         [("Error", "ERROR")],
-        [("Skipped", "WAIVED")],
-        [("Skipped", "KNOWN")],
+        [("Skipped", "WAIVED: Because of hair.")],
+        [("Skipped", "KNOWN: Because of hair.")],
     ]
     found = suite(text)
     assert (found.tests, found.failures, found.errors, found.skipped) == (6, 2, 1, 2)
@@ -66,7 +69,7 @@ def test_names_reasons_and_the_verdict() -> None:
     ]
     first = next(iter(found))
     assert first.classname == "cuecheck.planted"
-    assert first.result[0].message == "Because of hair."
+    assert first.result[0].message == "CONFIRMED: Because of hair."
     assert found.timestamp == "2026-03-01T12:30:15"
     assert [(one.name, one.value) for one in found.properties()] == [("verdict", "FAIL")]
 
@@ -85,7 +88,7 @@ def test_hostile_names_survive_in_valid_xml(name: str) -> None:
     found = list(suite(text))
     assert len(found) == 7
     assert found[0].name == f"{printed(name)} / {printed(name)} (removal)"
-    assert found[0].result[0].message == f"Of {printed(name)}."
+    assert found[0].result[0].message == f"CONFIRMED: Of {printed(name)}."
     assert found[0].classname == f"cuecheck.{printed(name)}"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -164,7 +163,7 @@ def load_context(config: Audit, run: Run) -> Context:
     samples = read_table(run.checked, SAMPLES)
     if not samples["sample_id"].equals(dataset.samples["sample_id"]):
         raise DataError("the manifest changed since the run was started; start a new run")
-    trained = weights_file(config, run) if config.model.trains else None
+    trained = run.model / "model.safetensors" if config.model.trains else None
     classifier = load_classifier(
         config.model,
         dataset.classes,
@@ -182,11 +181,6 @@ def load_context(config: Audit, run: Run) -> Context:
         donors=donors_of(config, dataset, samples),
         precision=choose_precision(config, classifier, layer),
     )
-
-
-def weights_file(config: Audit, run: Run) -> Path | None:
-    """File of the weights under audit; None where a pretrained factory brings them."""
-    return run.model / "model.safetensors" if config.model.trains else config.model.checkpoint
 
 
 def donors_of(config: Audit, dataset: Dataset, samples: pd.DataFrame) -> Donors | None:

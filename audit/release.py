@@ -9,6 +9,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
+from audit.config import Data
 from audit.errors import RunError
 from audit.runs.changes import short_hash
 from audit.runs.files import file_digest, read_json
@@ -56,32 +57,46 @@ def check_release(run: Run, release: Release, day: date) -> None:
     hashes = told.get("sha256")
     audited = hashes if isinstance(hashes, dict) else {}
     if release.model is not None:
-        _check_same("weights_file", audited, _named(release.model))
+        _check_same(_weights(run, audited), _named(release.model))
     if release.data is not None:
         if _SHA256.fullmatch(release.data):
-            _check_same("data", audited, ("the expected data", release.data.lower()))
+            _check_same(audited.get("data"), ("the expected data", release.data.lower()))
         else:
-            _check_same("manifest", audited, _named(Path(release.data)))
+            _check_same(audited.get("manifest"), _named(Path(release.data)))
     if release.max_age is not None:
         _check_age(told.get("finished"), release.max_age, day)
+
+
+def manifest_digest(data: Data) -> dict[str, str]:
+    """SHA-256 of the file that lists the samples, for the provenance; empty where there is none."""
+    if data.source != "manifest" or data.root is None:
+        return {}
+    return {"manifest": file_digest(data.root / data.manifest)}
+
+
+def _weights(run: Run, hashes: Mapping[str, Any]) -> object:
+    """SHA-256 of the file of weights that was audited: trained by the run, or loaded."""
+    if run.config().model.trains:
+        trained = (run.model / "model.safetensors").relative_to(run.folder).as_posix()
+        return read_json(run.record, "files")["files"].get(trained)
+    return hashes.get("checkpoint")
 
 
 def _named(file: Path) -> tuple[str, str]:
     return file.name, file_digest(file)
 
 
-def _check_same(what: str, audited: Mapping[str, Any], released: tuple[str, str]) -> None:
+def _check_same(audited: object, released: tuple[str, str]) -> None:
     name, digest = released
-    known = audited.get(what)
-    if not isinstance(known, str):
+    if not isinstance(audited, str):
         raise RunError(
-            f"the provenance does not tell the SHA-256 of what was audited (sha256.{what}), so "
-            f"{name} ({short_hash(digest)}) cannot be held against it; run the audit again"
+            f"the run does not tell the SHA-256 of what it audited, so {name} "
+            f"({short_hash(digest)}...) cannot be held against it; run the audit again"
         )
-    if digest != known:
+    if digest != audited:
         raise RunError(
             f"{name} has the SHA-256 {short_hash(digest)}..., but what was audited has "
-            f"{short_hash(known)}... (sha256.{what}); audit what is to be released"
+            f"{short_hash(audited)}...; audit what is to be released"
         )
 
 

@@ -16,16 +16,9 @@ from typing import Any
 import pandas as pd
 
 from audit.checks.scorecard import examine_explainer
-from audit.context import (
-    Context,
-    choose_tests,
-    load_context,
-    usable,
-    weights_file,
-    why_not_guided,
-)
+from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
-from audit.data.digest import data_digest, manifest_digest
+from audit.data.digest import data_digest
 from audit.data.duplicates import find_duplicates
 from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
@@ -39,6 +32,7 @@ from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
+from audit.release import manifest_digest
 from audit.runs.changes import START_ANEW, changes, refuse
 from audit.runs.files import digest_of, file_digest, read_json, write_json
 from audit.runs.folder import Run
@@ -94,8 +88,6 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
     begun = {"data": data_digest(config, dataset), "code": code_digest()}
-    if manifest := manifest_digest(config):
-        begun["manifest"] = manifest
     if run.checked.is_file():
         if changed := changes(read_json(run.data), begun):
             refuse(run, changed)
@@ -146,11 +138,12 @@ def plan(run: Run) -> None:
         **read_json(run.data, "data", "code"),
         "samples": file_digest(run.checked),
         "weights": weights_digest(context.classifier.module),
+        **manifest_digest(config.data),
     }
-    if file := weights_file(config, run):
-        inputs["weights_file"] = file_digest(file)
     if factory := factory_digest(config.model.architecture):
         inputs["factory"] = factory
+    if config.model.checkpoint is not None:
+        inputs["checkpoint"] = file_digest(config.model.checkpoint)
     settings = config.model_dump(
         mode="json",
         exclude={"name", "description", "output", "statistics", "policy", "checks", "discovery"},

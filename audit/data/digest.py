@@ -1,4 +1,4 @@
-"""Digests of the data that an audit reads."""
+"""One digest of all data that an audit reads."""
 
 from __future__ import annotations
 
@@ -8,11 +8,10 @@ from pathlib import Path
 
 from audit.config import Audit, Coco, CodeMask, SeparateMasks
 from audit.data.dataset import Dataset
-from audit.data.files import Files, table_in_root
+from audit.data.files import Files
 from audit.data.reasons import Kind
 from audit.data.threads import ordered_map
 from audit.errors import BadSample
-from audit.runs.files import file_digest
 
 
 def data_digest(config: Audit, dataset: Dataset) -> str:
@@ -39,13 +38,6 @@ def data_digest(config: Audit, dataset: Dataset) -> str:
         ):
             total.update(digest)
     return total.hexdigest()
-
-
-def manifest_digest(config: Audit) -> str | None:
-    """SHA-256 of the file that lists the samples; None where there is none."""
-    if config.data.source != "manifest" or config.data.root is None:
-        return None
-    return file_digest(table_in_root(config.data.root, config.data.manifest, "data.manifest"))
 
 
 def _content(files: Files, name: str) -> bytes:

@@ -32,7 +32,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "manifest.csv").write_text("path,label\n")
     (folder / "policy.yaml").write_text("statistics: {resamples: 99}")
     for name, hair in (("audit-run", 0.05), ("biased", 0.4)):
-        tell_provenance(write_run(folder / name, hair=hair))
+        tell_provenance(write_run(folder / name, hair=hair, model={"checkpoint": "weights"}))
     return folder
 
 

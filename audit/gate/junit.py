@@ -55,7 +55,8 @@ def junit_xml(name: str, findings: Sequence[Finding], verdict: Verdict, judged: 
     SubElement(suite, "system-out").text = printable(verdict.reason)
     SubElement(suite, "system-err").text = "\n".join(map(printable, verdict.warnings))
     indent(root)
-    return tostring(root, encoding="unicode", xml_declaration=True) + "\n"
+    # Not as "unicode": that declares the encoding of the locale, whatever the file is written in.
+    return tostring(root, encoding="utf-8", xml_declaration=True).decode() + "\n"
 
 
 def _title(finding: Finding) -> str:

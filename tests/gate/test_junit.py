@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import locale
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -72,6 +73,12 @@ def test_names_reasons_and_the_verdict() -> None:
     assert first.result[0].message == "CONFIRMED: Because of hair."
     assert found.timestamp == "2026-03-01T12:30:15"
     assert [(one.name, one.value) for one in found.properties()] == [("verdict", "FAIL")]
+
+
+def test_the_encoding_is_declared_whatever_the_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(locale, "getpreferredencoding", lambda *_: "iso-8859-1")
+    monkeypatch.setattr(locale, "getencoding", lambda: "iso-8859-1")
+    assert written(finding("CLEARED")).startswith("<?xml version='1.0' encoding='utf-8'?>\n")
 
 
 @pytest.mark.parametrize("text", [written(), junit_xml("x", [], refused("No record."), NOW)])

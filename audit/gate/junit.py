@@ -56,7 +56,8 @@ def junit_xml(name: str, findings: Sequence[Finding], verdict: Verdict, judged: 
     SubElement(suite, "system-err").text = "\n".join(map(printable, verdict.warnings))
     indent(root)
     # Not as "unicode": that declares the encoding of the locale, whatever the file is written in.
-    return tostring(root, encoding="utf-8", xml_declaration=True).decode() + "\n"
+    text: bytes = tostring(root, encoding="utf-8", xml_declaration=True)
+    return f"{text.decode()}\n"
 
 
 def _title(finding: Finding) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 
 class CuecheckError(Exception):
     """Base of every expected error: shown as one line, without a traceback."""
@@ -33,3 +35,19 @@ class BadSample(CuecheckError):
     reason
         A short phrase starting with a stable kind, e.g. ``"truncated image: ..."``.
     """
+
+
+def published(error: Exception, *paths: Path | None) -> str:
+    """A message for others to read: without where on this machine these paths lie.
+
+    >>> published(RunError("/home/ana/runs/1: altered"), Path("/home/ana/runs/1"))
+    '1: altered'
+    """
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{Path(error.filename).name}: {error.strerror}"
+    text = str(error)
+    for path in filter(None, paths):
+        for form in (path.resolve(), path):
+            if form.is_absolute() and form.name:
+                text = text.replace(str(form), form.name)
+    return text

@@ -17,9 +17,9 @@ import yaml
 
 from audit.checks import explainer_trusted
 from audit.config import Audit, GatePolicy
-from audit.config_file import dump_config, literal
+from audit.config_file import literal
 from audit.data.duplicates import duplicate_warnings
-from audit.errors import CuecheckError, RunError
+from audit.errors import CuecheckError, RunError, published
 from audit.evidence import (
     ATTENTION_COLUMNS,
     INTERVENTIONS_COLUMNS,
@@ -36,12 +36,14 @@ from audit.gate import (
     junit_xml,
     read_waivers,
     refused,
+    sarif_json,
     summary_markdown,
     waive,
     with_origins,
 )
 from audit.gate.baseline import Side, ratchet
 from audit.gate.waivers import Waiver, Waivers
+from audit.release import Release, check_release
 from audit.runs.files import file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
 from audit.runs.record import NEEDED, check_record, is_recorded
@@ -104,15 +106,20 @@ class Judgement:
     verdict: Verdict
 
     def write(self, folder: Path) -> None:
-        """Write evidence, associations, findings, verdict, summary and JUnit XML."""
+        """Write evidence, associations, findings, verdict, summary, JUnit XML and SARIF."""
         for table in (EVIDENCE, ASSOCIATION, CELLS):
             frame = getattr(self.facts, table.name)
             write_table(frame, table, folder / f"{table.name}.parquet")
         write_json(folder / "findings.json", {"findings": self.records()})
         write_text(folder / "verdict.json", self.verdict.to_json())
-        told = (self.config, self.findings, self.verdict)
-        write_text(folder / "summary.md", summary_markdown(*told))
-        write_text(folder / "junit.xml", junit_xml(*told))
+        write_text(folder / "summary.md", self.summary())
+        told = (self.config.name, self.findings, self.verdict)
+        write_text(folder / "junit.xml", junit_xml(*told, datetime.now(UTC)))
+        write_text(folder / "findings.sarif", sarif_json(*told))
+
+    def summary(self) -> str:
+        """The summary, as Markdown."""
+        return summary_markdown(self.config, self.findings, self.verdict)
 
     def records(self) -> list[dict[str, Any]]:
         """The findings as JSON-like objects."""
@@ -169,6 +176,7 @@ def judge_again(
     waivers: Path | None = None,
     baseline: Run | None = None,
     recompute: bool = False,
+    release: Release | None = None,
 ) -> Judgement:
     """Judge a finished and unaltered run again, from its folder alone.
 
@@ -188,6 +196,9 @@ def judge_again(
     recompute
         Compute the evidence anew under the run's own policy first, and refuse a run whose stored
         evidence, findings or verdict are others.
+    release
+        What is about to be released; a run that audited something else, or is too old, or does not
+        tell, makes the verdict ERROR.
 
     Raises
     ------
@@ -204,33 +215,21 @@ def judge_again(
     facts = _stored_facts(run) if rules is None else _facts_under(run, own, config)
     findings, void = waive(facts.findings(config), _waivers(run, rules, config, waivers), day)
     warnings = [*facts.warnings, *void]
+    if release is not None:
+        try:
+            check_release(run, release, day)
+        except (CuecheckError, OSError) as error:
+            why = f"The run does not stand for this release: {published(error, run.folder)}"
+            return Judgement(config, facts, [], refused(why, warnings))
     if baseline is not None:
         try:
             findings = _against(baseline, run, findings, config)
         except (CuecheckError, OSError) as error:
-            why = f"The baseline cannot be used: {error}"
+            why = f"The baseline cannot be used: {published(error, run.folder, baseline.folder)}"
             return Judgement(config, facts, [], refused(why, warnings))
-        then = Verdict.read(baseline.verdict).verdict
-        warnings.append(f"Compared with the baseline {baseline.folder}, whose verdict is {then}.")
+        then, name = Verdict.read(baseline.verdict).verdict, baseline.folder.resolve().name
+        warnings.append(f"Compared with the baseline {name}, whose verdict is {then}.")
     return Judgement(config, facts, findings, decide(findings, warnings))
-
-
-def write_outcome(judgement: Judgement, folder: Path, *runs: Run) -> None:
-    """Write a judgement and the configuration it follows to a folder outside the runs.
-
-    Raises
-    ------
-    RunError
-        If the folder is a run or lies in one: a sealed run is not altered.
-    """
-    for run in runs:
-        if folder.resolve().is_relative_to(run.folder.resolve()):
-            raise RunError(f"{folder}: lies in the run {run.folder}, which stays as it is")
-    if Run(folder).record.exists() or Run(folder).identity.exists():
-        raise RunError(f"{folder}: a run, which stays as it is; choose another folder")
-    folder.mkdir(parents=True, exist_ok=True)
-    judgement.write(folder)
-    write_text(folder / "config.yaml", dump_config(judgement.config))
 
 
 def _under(config: Audit, rules: GatePolicy) -> Audit:

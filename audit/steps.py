@@ -32,6 +32,7 @@ from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
+from audit.release import manifest_digest
 from audit.runs.changes import START_ANEW, changes, refuse
 from audit.runs.files import digest_of, file_digest, read_json, write_json
 from audit.runs.folder import Run
@@ -137,9 +138,12 @@ def plan(run: Run) -> None:
         **read_json(run.data, "data", "code"),
         "samples": file_digest(run.checked),
         "weights": weights_digest(context.classifier.module),
+        **manifest_digest(config.data),
     }
     if factory := factory_digest(config.model.architecture):
         inputs["factory"] = factory
+    if config.model.checkpoint is not None:
+        inputs["checkpoint"] = file_digest(config.model.checkpoint)
     settings = config.model_dump(
         mode="json",
         exclude={"name", "description", "output", "statistics", "policy", "checks", "discovery"},

@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 import traceback
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -39,6 +40,20 @@ INTERNAL_ERROR = 3
 INTERRUPTED = 130
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
 COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow", "KNOWN": "yellow"}
+
+
+class GateFile(StrEnum):
+    """A ready file for a pipeline."""
+
+    GITHUB = "github"
+    GITLAB = "gitlab"
+    SCRIPT = "script"
+
+    @property
+    def file(self) -> str:
+        """Its name among those that are shipped."""
+        return {"github": "github.yml", "gitlab": "gitlab.yml", "script": "pre-release.sh"}[self]
+
 
 ConfigArgument = Annotated[
     Path, typer.Argument(metavar="CONFIG", help="YAML file, or the name of a shipped one.")
@@ -126,10 +141,34 @@ def gate(
     recompute: Annotated[
         bool, typer.Option("--recompute", help="Check that the verdict follows from the tables.")
     ] = False,
+    expect_model: Annotated[
+        Path | None,
+        typer.Option(
+            "--expect-model", metavar="FILE", help="ERROR unless this file of weights was audited."
+        ),
+    ] = None,
+    expect_data: Annotated[
+        str | None,
+        typer.Option(
+            "--expect-data",
+            metavar="HASH|FILE",
+            help="ERROR unless the data has this SHA-256 (sha256.data), or this manifest.",
+        ),
+    ] = None,
+    max_age: Annotated[
+        int | None,
+        typer.Option("--max-age", metavar="DAYS", min=0, help="ERROR if the run is older."),
+    ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", metavar="FOLDER", help="Write the judgement there."),
+        typer.Option(
+            "--output", metavar="FOLDER", help="Write the judgement there: JSON, JUnit XML, SARIF."
+        ),
     ] = None,
+    step_summary: Annotated[
+        bool,
+        typer.Option("--step-summary", help="Append the summary to $GITHUB_STEP_SUMMARY."),
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Exit 0 PASS, 1 FAIL, 4 ERROR, 5 INCONCLUSIVE; 2 for a missing or altered run.
@@ -137,25 +176,16 @@ def gate(
     Without options it obeys the stored verdict. With them the run is judged again, from its folder
     alone, which stays as it is.
     """
-    if not (policy or waivers or baseline or recompute or output):
+    from audit.release import Release
+    from flows.gate import Request, judge_for_pipeline
+
+    release = Release(expect_model, expect_data, max_age)
+    request = Request(run, policy, waivers, baseline, recompute, release, output, step_summary)
+    if request.obeys:
         verdict = _trusted_verdict(run)
         _tell(verdict, [], as_json)
         raise typer.Exit(verdict.exit_code)
-    from audit.config_file import load_policy
-    from audit.judgement import judge_again, today, write_outcome
-    from audit.runs.folder import Run
-
-    folder, other = Run(run), Run(baseline) if baseline else None
-    judgement = judge_again(
-        folder,
-        today(),
-        rules=load_policy(policy) if policy else None,
-        waivers=waivers,
-        baseline=other,
-        recompute=recompute,
-    )
-    if output:
-        write_outcome(judgement, output, *(one for one in (folder, other) if one))
+    judgement = judge_for_pipeline(request)
     _tell(judgement.verdict, judgement.records(), as_json)
     raise typer.Exit(judgement.verdict.exit_code)
 
@@ -164,6 +194,16 @@ def gate(
 def print_policy() -> None:
     """Print a policy to start from, its defaults explained."""
     typer.echo((SHIPPED / "gate" / "policy.yaml").read_text(encoding="utf-8"), nl=False)
+
+
+@app.command(
+    "gate-file", epilog="Example: `cuecheck gate-file github > .github/workflows/audit.yml`"
+)
+def print_gate_file(
+    kind: Annotated[GateFile, typer.Argument(help="For which pipeline.")],
+) -> None:
+    """Print a file to start from: a GitHub workflow, a GitLab CI job or a pre-release script."""
+    typer.echo((SHIPPED / "gate" / kind.file).read_text(encoding="utf-8"), nl=False)
 
 
 @app.command()

@@ -1,12 +1,9 @@
-"""The verdict for other tools: Markdown for a pull request, JUnit XML for a pipeline."""
+"""The verdict as Markdown for a pull request, and names made safe for other tools."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import Any
-
-from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
 
 from audit.config import Audit
 from audit.gate.findings import Finding
@@ -117,34 +114,12 @@ def _escape(character: str) -> str:
     return f"&#{ord(character)};{apart}"
 
 
-def junit_xml(config: Audit, findings: Sequence[Finding], verdict: Verdict) -> str:
-    """JUnit XML with one case per required finding.
-
-    CONFIRMED is a failure; ERROR and INCONCLUSIVE are errors, since a pipeline shows what is
-    skipped as good; WAIVED and KNOWN are skipped. Without findings the verdict is the one case.
-    """
-    suite = TestSuite("cuecheck")
-    for finding in findings:
-        target = "all classes" if finding.target_class == "*" else finding.target_class
-        name = printable(f"{finding.region} / {target} ({finding.test})")
-        case = TestCase(name, f"cuecheck.{config.name}")
-        reason = printable(finding.reason)
-        if finding.status == "CONFIRMED":
-            case.result = [Failure(reason, "CONFIRMED")]
-        elif finding.status in ("ERROR", "INCONCLUSIVE"):
-            case.result = [Error(reason, finding.status)]
-        elif finding.status in ("WAIVED", "KNOWN"):
-            case.result = [Skipped(reason, finding.status)]
-        suite.add_testcase(case)
-    if not findings:
-        case = TestCase("verdict", f"cuecheck.{config.name}")
-        case.result = [Error(printable(verdict.reason), verdict.verdict)]
-        suite.add_testcase(case)
-    xml: Any = JUnitXml()
-    xml.add_testsuite(suite)
-    xml.update_statistics()
-    text: str = xml.tostring().decode("utf-8")
-    return text
+def refusal_markdown(name: str, verdict: Verdict) -> str:
+    """Markdown for a run that could not be judged at all: the verdict and why."""
+    return (
+        f"## Bias audit {markdown_text(name)}: {verdict.verdict}\n\n"
+        f"{markdown_text(verdict.reason, _TEXT)}\n"
+    )
 
 
 def printable(text: str) -> str:

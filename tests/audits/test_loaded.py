@@ -15,7 +15,10 @@ from sklearn.datasets import load_sample_images
 from torchvision.models import resnet18
 
 from audit.config_file import load_config
-from audit.runs.folder import start_or_resume
+from audit.errors import RunError
+from audit.judgement import today
+from audit.release import Release, check_release
+from audit.runs.folder import Run, start_or_resume
 from audit.tables import SAMPLES, read_table
 from flows.direct import run_directly
 from tests.tiny import CONFIG, write_tiny
@@ -56,6 +59,10 @@ def test_torchvision_architecture_with_a_state_dict(tmp_path: Path, suffix: str)
     assert audited["prediction"].astype(str).tolist() == expected.tolist()
     layer = json.loads((run / "provenance.json").read_text())["layer"]
     assert layer == "layer3"  # of 32 pixels layer4 makes a single cell
+    check_release(Run(run), Release(model=weights), today())
+    weights.write_bytes(weights.read_bytes() + b"\0")
+    with pytest.raises(RunError, match=rf"weights\{suffix} has the SHA-256"):
+        check_release(Run(run), Release(model=weights), today())
 
 
 def test_users_own_factory_without_guided_backprop(

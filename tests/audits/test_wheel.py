@@ -21,6 +21,8 @@ def test_demo_runs_from_a_wheel_in_an_empty_folder(tmp_path: Path) -> None:
     (wheel,) = tmp_path.glob("*.whl")
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(site)]
     _call([*pip, str(wheel)], tmp_path)
+    for name in ("github.yml", "gitlab.yml", "pre-release.sh", "policy.yaml", "waivers.yaml"):
+        assert (site / "configs" / "gate" / name).is_file()
     small = {
         "data.scenes.train": 40,
         "data.scenes.audit": 40,

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import json
+import re
 import shutil
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +17,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from junitparser import JUnitXml
+from markdown_it import MarkdownIt
 
 from audit.config_file import SHIPPED
 from audit.gate.findings import fingerprint
 from audit.judgement import today
+from audit.runs.files import file_digest, read_json, write_json
 from audit.runs.folder import Run
 from audit.runs.record import digests, seal
 from audit.tables import (
@@ -32,6 +37,7 @@ from audit.tables import (
     write_table,
 )
 from flows import cli
+from flows.gate import STEP_SUMMARY, STEP_SUMMARY_BYTES
 from tests.gate.runs import write_run
 from tests.tiny import write_tiny
 
@@ -42,10 +48,30 @@ Gate = Callable[..., int]
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One run that passes, one that rests on hair, and a worse one; to be copied."""
     folder = tmp_path_factory.mktemp("made")
-    write_run(folder / "clean")
+    (folder / "weights").write_bytes(b"weights")
+    (folder / "manifest.csv").write_text("path,label\n")
+    tell_provenance(write_run(folder / "clean", model={"checkpoint": "weights"}))
     write_run(folder / "biased", hair=0.4)
     write_run(folder / "worse", hair=0.75, seed=5)
     return folder
+
+
+def tell_provenance(run: Run, **changes: Any) -> None:
+    """Say, and seal, that the weights and the manifest beside the run were audited today."""
+    beside = run.folder.parent
+    hashes = {
+        "checkpoint": file_digest(beside / "weights"),
+        "manifest": file_digest(beside / "manifest.csv"),
+        "data": "d" * 64,
+    }
+    told = {"sha256": hashes, "finished": datetime.now(UTC).isoformat()} | changes
+    write_json(run.provenance, told)
+    _seal_again(run)
+
+
+def _seal_again(run: Run) -> None:
+    """The record as somebody would forge it who knows how it is made."""
+    write_json(run.record, {**read_json(run.record), "files": digests(run)})
 
 
 @dataclass(frozen=True)
@@ -92,6 +118,7 @@ def place(made: Path, tmp_path: Path) -> Place:
 @pytest.fixture
 def gate(monkeypatch: pytest.MonkeyPatch) -> Gate:
     """The command's exit code, in this process."""
+    monkeypatch.delenv(STEP_SUMMARY, raising=False)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["cuecheck", "gate", *map(str, arguments)])
@@ -110,6 +137,9 @@ def test_the_untouched_control_passes(place: Place, gate: Gate) -> None:
     assert gate(clean, "--policy", place.policy()) == 0
     assert gate(clean, "--waivers", place.file("none.yaml", "waivers: []")) == 0
     assert gate(clean, "--baseline", biased) == 0
+    release = ["--expect-model", place.folder / "weights", "--max-age", 0]
+    assert gate(clean, *release, "--expect-data", place.folder / "manifest.csv") == 0
+    assert gate(clean, *release, "--expect-data", "D" * 64) == 0
     assert gate(biased) == 1
     assert gate(biased, "--waivers", place.waivers()) == 0
     assert gate(biased, "--baseline", place.run("worse").folder) == 0
@@ -282,6 +312,61 @@ def _output(inside: str) -> Callable[[Place], list[object]]:
     return lambda place: [place.run().folder, "--output", place.folder / inside]
 
 
+def _released(model: str | bytes, *options: object) -> Callable[[Place], list[object]]:
+    return lambda p: [p.run().folder, "--expect-model", p.file("model", model), *options]
+
+
+def _expected(
+    spoil: Callable[[Run], object] = lambda run: None,
+    model: str = "weights",
+    data: str = "manifest.csv",
+    age: int = 30,
+) -> Callable[[Place], list[object]]:
+    """A run that is held against a release after something was done to it."""
+
+    def change(place: Place) -> list[object]:
+        spoil(place.run())
+        wanted = place.folder / data if "." in data else data
+        release = ["--expect-model", place.folder / model, "--expect-data", wanted]
+        return [place.run().folder, *release, "--max-age", age]
+
+    return change
+
+
+def _without_hash(name: str) -> Callable[[Run], object]:
+    def forget(run: Run) -> None:
+        hashes = json.loads(run.provenance.read_text())["sha256"]
+        tell_provenance(run, sha256={k: v for k, v in hashes.items() if k != name})
+
+    return forget
+
+
+def _finished(when: object) -> Callable[[Run], object]:
+    return lambda run: tell_provenance(run, finished=when)
+
+
+def _days_ago(days: float) -> str:
+    return (datetime.now(UTC) - timedelta(days=days)).isoformat()
+
+
+def _provenance(text: str) -> Callable[[Run], object]:
+    """Another provenance, sealed again."""
+
+    def forge(run: Run) -> None:
+        run.provenance.write_text(text)
+        _seal_again(run)
+
+    return forge
+
+
+def _unrecorded(run: Run) -> None:
+    """A provenance that was put there after the run was sealed."""
+    kept = run.provenance.read_bytes()
+    run.provenance.unlink()
+    _seal_again(run)
+    run.provenance.write_bytes(kept)
+
+
 def _verdict_of(confirmed: int, cleared: int) -> str:
     counts = {"CONFIRMED": confirmed, "CLEARED": cleared, "INCONCLUSIVE": 0, "ERROR": 0}
     return json.dumps({"verdict": "PASS", "reason": "", "counts": counts | {"WAIVED": 0}})
@@ -415,7 +500,64 @@ CASES: dict[str, tuple[Callable[[Place], list[object]], int]] = {
     "baseline without evidence": (_baseline(lambda r: r.table("evidence").unlink()), 4),
     "baseline forged in half": (_truncated("interventions.parquet", sealed=True, run="worse"), 4),
     "baseline confirms what is not required": (_dropped, 4),
+    # what is to be released
+    "another model": (_released("other weights"), 4),
+    "model truncated": (_released("weight"), 4),
+    "model empty": (_released(""), 4),
+    "model missing": (_expected(model="nowhere"), 4),
+    "model is a folder": (_expected(model="clean"), 4),
+    "model is not named": (lambda p: [p.run().folder, "--expect-model", ""], 4),
+    "another manifest": (
+        lambda p: [p.run().folder, "--expect-data", p.file("m.csv", "path,label\na,b\n")], 4,
+    ),
+    "manifest missing": (_expected(data="no.csv"), 4),
+    "other data": (_expected(data="e" * 64), 4),
+    "data of a cut hash": (_expected(data="d" * 8), 4),
+    "data is not named": (lambda p: [p.run().folder, "--expect-data", ""], 4),
+    "run too old": (_expected(_finished(_days_ago(31))), 4),
+    "run of yesterday": (_expected(_finished(_days_ago(1)), age=0), 4),
+    "run of tomorrow": (_expected(_finished(_days_ago(-1))), 4),
+    "run of no day": (_expected(_finished("lately")), 4),
+    "run of no time zone": (_expected(_finished("2026-01-01T00:00:00"), age=99_999), 4),
+    "run of a number": (_expected(_finished(20260101)), 4),
+    "run never finished": (_expected(_finished(None)), 4),
+    "provenance missing": (_expected(lambda run: run.provenance.unlink()), 4),
+    "weights of a run that left none": (
+        lambda p: [
+            tell_provenance(p.run("biased")) or p.run("biased").folder,
+            "--expect-model", p.folder / "weights",
+        ], 4,
+    ),
+    "provenance of a run without": (
+        lambda p: [p.run("biased").folder, "--expect-model", p.folder / "weights"], 4,
+    ),
+    "provenance not in the record": (_expected(_unrecorded), 4),
+    "provenance altered": (_expected(lambda run: run.provenance.write_text("{}")), 2),
+    "provenance truncated": (
+        _expected(lambda run: run.provenance.write_bytes(run.provenance.read_bytes()[:99])), 2,
+    ),
+    "provenance forged empty": (_expected(_provenance("")), 4),
+    "provenance forged as a list": (_expected(_provenance("[]")), 4),
+    "provenance forged with NaN": (_expected(_provenance('{"sha256": NaN}')), 4),
+    "provenance without hashes": (_expected(_provenance("{}")), 4),
+    "hashes are a list": (_expected(lambda run: tell_provenance(run, sha256=["x"])), 4),
+    "hash of the weights missing": (_expected(_without_hash("checkpoint")), 4),
+    "hash of the manifest missing": (_expected(_without_hash("manifest")), 4),
+    "hash of the data missing": (_expected(_without_hash("data"), data="d" * 64), 4),
+    "hash is null": (
+        _expected(lambda run: tell_provenance(run, sha256={"checkpoint": None})), 4,
+    ),
+    "hash is true": (
+        _expected(lambda run: tell_provenance(run, sha256={"checkpoint": True})), 4,
+    ),
+    "the right model of an altered run": (
+        _expected(lambda run: run.findings.write_text('{"findings": []}')), 2,
+    ),
+    "the right model of a run that is not decided": (
+        lambda p: [*_expected()(p), "--policy", p.policy(min_clusters=1000)], 5,
+    ),
     # where it is written to
+    "summary of no step": (lambda p: [p.run().folder, "--step-summary"], 2),
     "output in the run": (_output("clean"), 2),
     "output below the run": (_output("clean/again"), 2),
     "output in another run": (_output("biased"), 2),
@@ -457,6 +599,89 @@ def test_it_tells_what_is_known_waived_and_void(
     assert "Waived by ana" in (written / "summary.md").read_text()
 
 
+@pytest.mark.parametrize("age", ["-1", "nan", "1.5", ""])
+def test_an_age_that_is_none_is_refused(age: str, place: Place, gate: Gate) -> None:
+    assert gate(place.run().folder, "--max-age", age) == 2
+
+
+def test_both_hashes_or_the_age_are_named(
+    place: Place, gate: Gate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clean = place.run()
+    assert gate(clean.folder, "--expect-model", place.file("w.pt", "other")) == 4
+    told = capsys.readouterr().out
+    there, audited = file_digest(place.folder / "w.pt"), file_digest(place.folder / "weights")
+    assert f"w.pt has the SHA-256 {there[:8]}..., but what was audited has {audited[:8]}" in told
+    assert there[:9] not in told
+    assert gate(clean.folder, "--expect-data", "e" * 64) == 4
+    assert f"{'e' * 8}..., but what was audited has {'d' * 8}..." in capsys.readouterr().out
+    tell_provenance(clean, finished=_days_ago(31))
+    assert gate(clean.folder, "--max-age", 30) == 4
+    assert "the run is 31 days old" in capsys.readouterr().out
+    assert gate(clean.folder, "--max-age", 31) == 0
+
+
+REFUSED: dict[str, tuple[Callable[[Place], list[object]], int]] = {
+    "altered": CASES["verdict altered"],
+    "missing": CASES["no folder"],
+    "another model": CASES["another model"],
+    "no model": CASES["model missing"],
+    "bad waivers": CASES["waivers with an unknown key"],
+    "bad baseline": CASES["baseline altered"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_files_say_error_where_it_cannot_be_judged(
+    name: str, place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, step = place.folder / "out", place.folder / "step.md"
+    monkeypatch.setenv(STEP_SUMMARY, str(step))
+    wanted = ["--output", out, "--step-summary"]
+    assert gate(place.run().folder, *wanted) == 0
+    assert sorted(path.name for path in out.iterdir()) == WRITTEN
+    step.unlink()
+    spoil, code = REFUSED[name]
+    assert gate(*spoil(place), *wanted) == code
+    (suite,) = JUnitXml.fromfile(str(out / "junit.xml"))
+    assert (suite.tests, suite.errors) == (1, 1)
+    (run,) = json.loads((out / "findings.sarif").read_text())["runs"]
+    assert [result["level"] for result in run["results"]] == ["error"]
+    assert json.loads((out / "verdict.json").read_text())["verdict"] == "ERROR"
+    assert json.loads((out / "findings.json").read_text()) == {"findings": []}
+    for path in (out / "summary.md", step):
+        assert ": ERROR" in path.read_text()
+    for path in (out / "junit.xml", out / "findings.sarif", out / "summary.md", step):
+        assert str(place.folder) not in html.unescape(path.read_text())
+
+
+WRITTEN = [
+    "association.parquet", "cells.parquet", "config.yaml", "evidence.parquet", "findings.json",
+    "findings.sarif", "junit.xml", "summary.md", "verdict.json",
+]  # fmt: skip
+
+
+def test_a_step_summary_is_appended_and_never_too_long(
+    place: Place, gate: Gate, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = place.folder / "step.md"
+    monkeypatch.setenv(STEP_SUMMARY, str(step))
+    step.write_text("Built.")
+    for name in ("clean", "biased"):
+        gate(place.run(name).folder, "--step-summary")
+    text = step.read_text()
+    assert text.startswith("Built.\n## Bias audit planted: PASS\n")
+    page = MarkdownIt("commonmark").enable("table").render(text)
+    assert re.findall("<h2>(.*)</h2>", page) == [
+        "Bias audit planted: PASS", "Bias audit planted: FAIL",
+    ]  # fmt: skip
+    assert page.count("<table>") == 2
+    assert "<a " not in page  # no link to a report that is not there
+    step.write_bytes(b"x" * (STEP_SUMMARY_BYTES - 100))
+    assert gate(place.run().folder, "--step-summary") == 2
+    assert step.stat().st_size < STEP_SUMMARY_BYTES
+
+
 def test_a_run_is_left_as_it_was(place: Place, gate: Gate) -> None:
     run = place.run("biased")
     before = digests(run), run.record.read_bytes()
@@ -471,7 +696,7 @@ def test_a_run_is_left_as_it_was(place: Place, gate: Gate) -> None:
 
 
 def test_a_real_run_is_judged_again_without_model_and_pictures(
-    finished: Path, tmp_path: Path, gate: Gate
+    tiny: Path, finished: Path, tmp_path: Path, gate: Gate
 ) -> None:
     left = shutil.ignore_patterns("shards", "stages", "model", "pictures", "*.html")
     shutil.copytree(finished, tmp_path / "run", ignore=left)
@@ -479,6 +704,12 @@ def test_a_real_run_is_judged_again_without_model_and_pictures(
     assert gate(run.folder, "--recompute", "--output", out) == gate(finished) == 5
     assert (out / "verdict.json").read_bytes() == run.verdict.read_bytes()
     assert (out / "findings.json").read_bytes() == run.findings.read_bytes()
+    weights, manifest = finished / "model" / "model.safetensors", tiny.with_name("manifest.csv")
+    audited = ["--expect-model", weights, "--expect-data", manifest, "--max-age", 1]
+    assert gate(run.folder, *audited) == 5
+    other = tmp_path / "other.safetensors"
+    other.write_bytes(weights.read_bytes() + b"\0")
+    assert gate(run.folder, *audited, "--expect-model", other) == 4
     stricter = tmp_path / "policy.yaml"
     stricter.write_text("policy: {min_clusters: 1000}")
     assert gate(run.folder, "--policy", stricter) == 5

@@ -29,7 +29,7 @@ from tests.tiny import write_tiny
 FILES = {
     "config.yaml", "provenance.json", "samples.parquet", "attention.parquet",
     "interventions.parquet", "evidence.parquet", "findings.json", "verdict.json", "report.html",
-    "summary.md", "junit.xml", "maps.parquet", "scorecard.parquet", "record.json",
+    "summary.md", "junit.xml", "findings.sarif", "maps.parquet", "scorecard.parquet", "record.json",
 }  # fmt: skip
 
 COUNTS = dict.fromkeys(("CONFIRMED", "CLEARED", "INCONCLUSIVE", "ERROR", "WAIVED"), 0)

@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from junitparser import JUnitXml
 
-from audit.gate import Finding, Status, decide, junit_xml, summary_markdown
+from audit.gate import Finding, Status, decide, refusal_markdown, refused, summary_markdown
 from tests.evidence import planted
 from tests.evidence.planted import some_examples
 
@@ -87,60 +86,24 @@ def test_no_text_can_make_markup(name: str) -> None:
     assert not MARKUP.search(lines[2])
 
 
-def cases(*findings: Finding) -> list[tuple[str, list[tuple[str, str]]]]:
-    xml = JUnitXml.fromstring(junit_xml(CONFIG, findings, decide(findings)).encode())
-    return [
-        (case.name, [(type(result).__name__, result.type) for result in case.result])
-        for suite in xml
-        for case in suite
-    ]
-
-
-def test_junit_shows_as_good_only_what_is_cleared() -> None:
-    statuses: tuple[Status, ...] = ("CLEARED", "CONFIRMED", "INCONCLUSIVE", "ERROR", "WAIVED")
-    found = cases(*(finding(status) for status in statuses))
-    assert [result for _, result in found] == [
-        [],
-        [("Failure", "CONFIRMED")],
-        [("Error", "INCONCLUSIVE")],
-        [("Error", "ERROR")],
-        [("Skipped", "WAIVED")],
-    ]
-
-
-def test_junit_counts_and_names() -> None:
-    findings = [finding("CONFIRMED"), finding("INCONCLUSIVE", "rest", "*"), finding("CLEARED")]
-    xml = JUnitXml.fromstring(junit_xml(CONFIG, findings, decide(findings)).encode())
-    assert (xml.tests, xml.failures, xml.errors, xml.skipped) == (3, 1, 1, 0)
-    (suite,) = xml
-    assert [case.name for case in suite][:2] == [
-        "hair / nurse (removal)",
-        "rest / all classes (removal)",
-    ]
-    assert next(iter(suite)).result[0].message == "Because of hair."
-
-
-def test_junit_of_nothing_is_an_error() -> None:
-    assert cases() == [("verdict", [("Error", "ERROR")])]
-
-
-@pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_names_survive_junit(name: str) -> None:
-    ((found, _),) = cases(finding("CONFIRMED", name))
-    assert found.startswith("".join(c if c.isprintable() else " " for c in name))
-
-
-def test_junit_and_summary_show_what_is_accepted_and_why() -> None:
+def test_summary_shows_what_is_accepted_and_why() -> None:
     known = replace(finding("KNOWN"), change="unchanged", reason="Known from the baseline.")
     waived = replace(finding("WAIVED", "face"), reason="Waived by ana up to 2026-03-31.")
-    assert [result for _, result in cases(known, waived)] == [
-        [("Skipped", "KNOWN")],
-        [("Skipped", "WAIVED")],
-    ]
     text = summary(known, waived)
     assert "| KNOWN, unchanged | hair |" in text
     assert "- KNOWN: Known from the baseline" in text
     assert "- WAIVED: Waived by ana up to 2026" in text
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_refusal_is_one_line_of_text(name: str) -> None:
+    head, _, reason, rest = refusal_markdown(name, refused(f"Missing: {name}")).split("\n")
+    assert head.startswith("## Bias audit ")
+    assert head.endswith(": ERROR")
+    assert rest == ""
+    said = reason.removeprefix("Missing&#58;").replace("\u200b", "")
+    assert said != reason
+    assert not MARKUP.search(said)
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -43,11 +43,7 @@ def data_digests(config: Audit, dataset: Dataset) -> dict[str, str]:
 
 def _names(nested: Iterable[Any]) -> set[str]:
     """The column names in lists of any depth."""
-    return {
-        name
-        for item in nested
-        for name in ([item] if isinstance(item, str) else _names(item))
-    }
+    return {name for item in nested for name in ([item] if isinstance(item, str) else _names(item))}
 
 
 def _update(total: Any, column: str, config: Audit, dataset: Dataset) -> None:

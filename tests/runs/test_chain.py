@@ -181,7 +181,7 @@ def test_what_is_left_behind_or_added_is_told(runs: list[Run]) -> None:
 
 def test_an_unfinished_folder_is_no_run(tmp_path: Path) -> None:
     for folder in (tmp_path, tmp_path / "none"):
-        with pytest.raises(RunError, match="not a finished run|no such run folder"):
+        with pytest.raises(RunError, match=r"not a finished run|no such run folder"):
             verify_run(Run(folder), TODAY)
 
 

@@ -14,7 +14,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from audit.checks import explainer_trusted
-from audit.errors import RunError
 from audit.gate.outputs import SEVERITY, markdown_text
 from audit.gate.reasons import percent
 from audit.runs.chain import previous_link
@@ -23,6 +22,7 @@ from audit.runs.folder import Run as Folder
 from audit.runs.record import check_record
 from audit.tables import ALL
 from reports import words
+from reports.output import refuse_in_run
 from reports.run import Run, read_run
 
 Record = dict[str, Any]
@@ -54,8 +54,7 @@ def build_record(run: Path, output: Path) -> Path:
     """
     folder = Folder(run)
     check_record(folder)
-    if output.resolve().is_relative_to(run.resolve()):
-        raise RunError(f"{output}: lies in the run, which stays as it is; choose another file")
+    refuse_in_run(output)
     write_text(output, render_record(read_run(run), folder))
     return output
 

@@ -137,7 +137,7 @@ class Run:
         """The configuration of the run."""
         if not self.config_file.is_file():
             raise RunError(f"{self.folder}: no run folder (config.yaml is missing)")
-        return load_config(self.config_file)
+        return load_config(self.config_file, sealed=True)
 
     def unaltered_config(self) -> Audit:
         """The configuration that the run was started with.

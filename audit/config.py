@@ -487,6 +487,12 @@ class Output(Section):
 
     folder: Path | None = Field(None, description="parent of runs; default: ./runs")
     pictures: int = Field(36, ge=0, description="samples shown in the report's gallery")
+    retention_days: int | None = Field(
+        None,
+        ge=1,
+        le=36_500,
+        description="days that the run is to be kept; told, and deleted by nobody",
+    )
 
 
 class Execution(Section):

@@ -27,12 +27,15 @@ Schema = dict[str, Any]
 
 _KEYS_NAMED = 4  # in the message about a file that has none
 _OUGHT = "Input should be "
+_LARGEST = 100_000  # values in a file
 
 # What PyYAML raises; all but its own where a value contradicts its tag, or is nested without end.
 _YAML_ERRORS = (yaml.YAMLError, ValueError, LookupError, AttributeError, RecursionError)
 
 
-def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
+def load_config(
+    path: Path, overrides: dict[str, str] | None = None, *, sealed: bool = False
+) -> Audit:
     """Read, complete and check a configuration.
 
     Parameters
@@ -41,13 +44,16 @@ def load_config(path: Path, overrides: dict[str, str] | None = None) -> Audit:
         The YAML file.
     overrides
         Dotted key to YAML text, e.g. ``{"model.train.epochs": "3"}``.
+    sealed
+        Whether it is that of a run, whose values are as resolved: ``${NAME}`` is then an error, or
+        whoever made the run could have secrets of the reader's environment shown.
 
     Raises
     ------
     ConfigError
         If the file cannot be read or does not describe an audit; one line per fault.
     """
-    return _resolved(read_model(path, Audit, overrides), path)
+    return _resolved(read_model(path, Audit, overrides, sealed=sealed), path)
 
 
 def load_policy(path: Path) -> GatePolicy:
@@ -62,8 +68,16 @@ def load_policy(path: Path) -> GatePolicy:
     return rules.model_copy(update={"policy": _resolved_policy(rules.policy, path)})
 
 
-def read_model(path: Path, model: type[Model], overrides: dict[str, str] | None = None) -> Model:
+def read_model(
+    path: Path,
+    model: type[Model],
+    overrides: dict[str, str] | None = None,
+    *,
+    sealed: bool = False,
+) -> Model:
     """Read a YAML file as one of the configuration's models; paths stay as they are written.
+
+    Of a sealed run the environment is not read, see :func:`load_config`.
 
     Raises
     ------
@@ -87,7 +101,7 @@ def read_model(path: Path, model: type[Model], overrides: dict[str, str] | None 
     for key, value in (overrides or {}).items():
         _override(raw, key, value)
     try:
-        return model.model_validate(_expanded(raw, path))
+        return model.model_validate(_expanded(raw, path, sealed))
     except ValidationError as error:
         raise ConfigError(_faults(error, path, tree, model.model_json_schema())) from error
 
@@ -95,9 +109,30 @@ def read_model(path: Path, model: type[Model], overrides: dict[str, str] | None 
 def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     """YAML as nodes, which know their lines, and as values."""
     tree = yaml.compose(text, Loader=yaml.SafeLoader)
+    _refuse_what_unfolds(tree, where)
     values = yaml.safe_load(text)
     _refuse_repeated_keys(tree, where)
     return tree, values
+
+
+def _refuse_what_unfolds(tree: yaml.Node | None, where: str) -> None:
+    """A few aliases of aliases can stand for billions of values, and stop whoever visits each."""
+    sizes: dict[int, int] = {}
+
+    def size(node: Any) -> int:
+        """Values in a node, those of an alias as often as it is used."""
+        if isinstance(node, tuple):  # key and value
+            return size(node[0]) + size(node[1])
+        if id(node) not in sizes:
+            sizes[id(node)] = 1  # while it is looked at: a node may contain itself
+            if not isinstance(node, yaml.ScalarNode):
+                sizes[id(node)] += sum(size(item) for item in node.value)
+        return sizes[id(node)]
+
+    if tree is not None and size(tree) > _LARGEST:
+        raise ConfigError(
+            f"{where}: stands for more than {_LARGEST:,} values; write out what the aliases repeat"
+        )
 
 
 def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
@@ -129,11 +164,11 @@ def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
         raise ConfigError(f"--set {dotted}: not a YAML value: {value}") from error
 
 
-def _expanded(value: Any, path: Path) -> Any:
+def _expanded(value: Any, path: Path, sealed: bool) -> Any:
     if isinstance(value, dict):
-        return {key: _expanded(item, path) for key, item in value.items()}
+        return {key: _expanded(item, path, sealed) for key, item in value.items()}
     if isinstance(value, list):
-        return [_expanded(item, path) for item in value]
+        return [_expanded(item, path, sealed) for item in value]
     if not isinstance(value, str):
         return value
 
@@ -141,6 +176,8 @@ def _expanded(value: Any, path: Path) -> Any:
         name, default = match[1], match[2]
         if name is None:
             return "$"
+        if sealed:
+            raise ConfigError(f"{path}: of a run {name} is not read from the environment")
         found = os.environ.get(name) or default
         if found is None:
             raise ConfigError(f"{path}: environment variable {name} is not set ('{value}')")

@@ -293,7 +293,7 @@ def _waivers(
         given = run.waivers if rules is None else config.policy.waivers
         if rules is None:
             check_record(run, needed=(*NEEDED, run.waivers.name))
-    return [] if given is None else read_waivers(given)
+    return [] if given is None else read_waivers(given, sealed=given == run.waivers)
 
 
 def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit) -> list[Finding]:

@@ -84,9 +84,11 @@ def read_listed(run: Run) -> Listed:
         identity = read_json(run.identity, "started")
         findings = read_json(run.findings, "findings")["findings"]
         config = yaml.load(run.config_file.read_bytes(), _Loader)
+        if not isinstance(config["name"], str):  # an alias could stand for billions of words
+            raise TypeError("the name of the audit is no text")
         return Listed(
             run=run,
-            audit=str(config["name"]),
+            audit=config["name"],
             started=datetime.fromisoformat(identity["started"]).astimezone(UTC),
             verdict=Verdict.read(run.verdict),
             findings=[_finding(finding) for finding in findings],

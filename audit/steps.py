@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ import pandas as pd
 from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
-from audit.data.digest import data_digest
+from audit.data.digest import data_digests
 from audit.data.duplicates import find_duplicates
 from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
@@ -34,9 +34,15 @@ from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
 from audit.release import manifest_digest
 from audit.runs.changes import START_ANEW, changes, refuse
-from audit.runs.files import digest_of, file_digest, read_json, write_json
+from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
-from audit.runs.provenance import code_digest, environment, factory_digest
+from audit.runs.provenance import (
+    code_digest,
+    environment,
+    factory_digest,
+    machine,
+    requirements,
+)
 from audit.runs.record import check_record
 from audit.runs.record import seal as seal_record
 from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, write_shard
@@ -87,7 +93,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         read_waivers(config.policy.waivers)  # a fault in it is better told now than at the end
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
-    begun = {"data": data_digest(config, dataset), "code": code_digest()}
+    begun = {**data_digests(config, dataset), "code": code_digest()}
     if run.checked.is_file():
         if changed := changes(read_json(run.data), begun):
             refuse(run, changed)
@@ -285,17 +291,26 @@ def trace(run: Run) -> None:
     """Write where the numbers come from."""
     config, decided = run.config(), _plan_of(run)
     identity = read_json(run.identity, "config_digest", "started")
+    finished, kept = datetime.now(UTC), config.output.retention_days
+    write_text(run.requirements, requirements())
     write_json(
         run.provenance,
         {
+            "audit": config.name,
             **decided["environment"],
+            "machine": machine(choose_device(config)),
             "started": identity["started"],
-            "finished": datetime.now(UTC).isoformat(),
+            "finished": finished.isoformat(),
+            "keep_until": str(finished.date() + timedelta(days=kept)) if kept else None,
             "seed": config.seed,
             "layer": decided["layer"],
             "tests": decided["tests"],
             "no_guided_grad_cam": decided["no_guided_grad_cam"],
-            "sha256": {**decided["inputs"], "config": identity["config_digest"]},
+            "sha256": {
+                **decided["inputs"],
+                "config": identity["config_digest"],
+                "requirements": file_digest(run.requirements),
+            },
             "numbers_digest": decided["digest"],
         },
     )

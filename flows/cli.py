@@ -68,6 +68,10 @@ SetOption = Annotated[
 ]
 PageOption = Annotated[Path, typer.Option("--output", metavar="FILE", help="Page to write.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for machines.")]
+KeyOption = Annotated[
+    Path | None,
+    typer.Option("--public-key", metavar="FILE", help="Whose signature there must be (PEM)."),
+]
 PrefectOption = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect, or directly.")
 ]
@@ -210,14 +214,72 @@ def print_gate_file(
 def report(run: RunArgument) -> None:
     """Build report.html again from the run folder; needs neither model nor data."""
     from audit.runs.folder import Run
-    from audit.runs.record import reseal
+    from audit.runs.record import rebuilding_report
     from reports.build import build_report
 
     if not run.is_dir():
         raise RunError(f"{run}: no such run folder")
-    with reseal(Run(run), "report.html"):
+    with rebuilding_report(Run(run)):
         path = build_report(run)
     screen.print(str(path), soft_wrap=True)
+
+
+@app.command(epilog="Example: `cuecheck verify runs/demo/RUN --public-key public.pem`")
+def verify(
+    run: RunArgument,
+    public_key: KeyOption = None,
+    whole_chain: Annotated[
+        bool, typer.Option("--whole-chain", help="An earlier run that is not there is a fault.")
+    ] = False,
+) -> None:
+    """Check record, signature and the chain of earlier runs. Exit 0 all right, 2 not.
+
+    Without `--public-key` a signature is not looked at.
+    """
+    from audit.judgement import today
+    from audit.runs.folder import Run
+    from audit.runs.verify import verify_run
+
+    found = verify_run(Run(run), today(), public_key=public_key, whole_chain=whole_chain)
+    for kind, colour, sentences in (
+        ("right", "green", found.right),
+        ("note", "yellow", found.notes),
+        ("wrong", "red", found.faults),
+    ):
+        for sentence in sentences:
+            line = Text.assemble((f"{kind:<7}", colour), _plain(sentence))
+            screen.print(line, soft_wrap=True)
+    if found.faults:
+        raise typer.Exit(BAD_INPUT)
+
+
+@app.command(epilog="A key: `openssl genpkey -algorithm ed25519 -out private.pem`")
+def sign(
+    run: RunArgument,
+    key: Annotated[
+        Path, typer.Option("--key", metavar="FILE", help="Private Ed25519 key (PEM); only read.")
+    ],
+) -> None:
+    """Sign the record of a finished run, as `record.sig` in its folder."""
+    from audit.runs.folder import Run
+    from audit.runs.signature import sign_run
+
+    folder = Run(run)
+    sign_run(folder, key)
+    screen.print(_plain(f"{folder.signature}: written"), soft_wrap=True)
+
+
+@app.command("record", epilog="Example: `cuecheck record runs/demo/RUN --output record.md`")
+def write_record(
+    run: RunArgument,
+    output: Annotated[
+        Path, typer.Option("--output", metavar="FILE", help="Markdown file to write.")
+    ] = Path("audit-record.md"),
+) -> None:
+    """Write what was tested, with what result, for regulators: model card, AI Act, NIST AI RMF."""
+    from reports.record import build_record
+
+    screen.print(_plain(str(build_record(run, output))), soft_wrap=True)
 
 
 @app.command(epilog="Example: `cuecheck compare runs/demo/LAST runs/demo/NEW --output what.html`")

@@ -96,7 +96,7 @@ def read_run(folder: Path) -> Run:
         raise RunError(f"{folder / 'config.yaml'}: missing; is this the folder of a run?")
     return Run(
         folder=folder,
-        config=load_config(folder / "config.yaml"),
+        config=load_config(folder / "config.yaml", sealed=True),
         samples=_plain(tables.read_table(folder / "samples.parquet", tables.SAMPLES)),
         attention=tables.read_table(
             folder / "attention.parquet",

@@ -44,15 +44,15 @@ class Waivers(Section):
     waivers: list[Waiver] = Field(description="accepted findings; may be empty")
 
 
-def read_waivers(path: Path) -> list[Waiver]:
-    """Read a file of waivers.
+def read_waivers(path: Path, *, sealed: bool = False) -> list[Waiver]:
+    """Read a file of waivers; of a run's own copy, which is sealed, without the environment.
 
     Raises
     ------
     ConfigError
         If it cannot be read, or a key or a value is none; names file, line and key.
     """
-    return read_model(path, Waivers).waivers
+    return read_model(path, Waivers, sealed=sealed).waivers
 
 
 def waive(

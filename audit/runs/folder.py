@@ -109,6 +109,16 @@ class Run:
         """SHA-256 of every other file; written last: a run with a record is finished."""
         return self.folder / "record.json"
 
+    @property
+    def signature(self) -> Path:
+        """Signature of the record, where somebody signed it."""
+        return self.folder / "record.sig"
+
+    @property
+    def requirements(self) -> Path:
+        """Every installed distribution with its version, for pip."""
+        return self.folder / "requirements.txt"
+
     def table(self, name: str) -> Path:
         """A stored table."""
         return self.folder / f"{name}.parquet"
@@ -127,7 +137,7 @@ class Run:
         """The configuration of the run."""
         if not self.config_file.is_file():
             raise RunError(f"{self.folder}: no run folder (config.yaml is missing)")
-        return load_config(self.config_file)
+        return load_config(self.config_file, sealed=True)
 
     def unaltered_config(self) -> Audit:
         """The configuration that the run was started with.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -30,6 +31,40 @@ def environment(device: torch.device, precision: str) -> dict[str, Any]:
         "precision": precision,
         "threads": torch.get_num_threads(),
     }
+
+
+def machine(device: torch.device) -> dict[str, Any]:
+    """What the numbers were computed on, beside the name of the device."""
+    on_cuda = device.type == "cuda"
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "cuda": torch.version.cuda if on_cuda else None,
+        "cudnn": torch.backends.cudnn.version() if on_cuda else None,  # type: ignore[no-untyped-call]
+    }
+
+
+def _processor() -> str:
+    """Name of the processor; Linux tells it in a file, others by :mod:`platform`."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, platform.processor() or platform.machine())
+
+
+def requirements() -> str:
+    """Every installed distribution as ``name==version``, one a line, as pip reads it.
+
+    Where one came from is left out: such an address can hold a password.
+    """
+    found = {
+        (str(one.metadata["Name"]).lower(), one.version)
+        for one in metadata.distributions()
+        if one.metadata["Name"]
+    }
+    return "".join(f"{name}=={version}\n" for name, version in sorted(found))
 
 
 @lru_cache  # what runs is what was there when the process started

@@ -1,12 +1,16 @@
-"""The record: SHA-256 of every file of a run, written last."""
+"""The record: SHA-256 of every file of a run, and the run before; written last."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
 from typing import Any
 
 from audit.errors import RunError
+from audit.runs.chain import REBUILT, newest_link
 from audit.runs.files import file_digest, read_json, write_json
 from audit.runs.folder import Run
 
@@ -15,35 +19,54 @@ NEEDED = ("verdict.json", "findings.json", "evidence.parquet", "config.yaml")
 
 
 def seal(run: Run) -> None:
-    """Write the record of a finished run; shards and stages are left out, their sum is in it."""
-    write_json(run.record, {"files": digests(run)})
+    """Write the record of a finished run; shards and stages are left out, their sum is in it.
+
+    It names the record of the same audit that was sealed before, in a folder beside this one.
+    """
+    facts = read_json(run.provenance) if run.provenance.is_file() else {}
+    previous = newest_link(run, facts.get("audit"))
+    write_json(
+        run.record,
+        {
+            "audit": facts.get("audit"),
+            "sealed": datetime.now(UTC).isoformat(timespec="microseconds"),
+            "keep_until": facts.get("keep_until"),
+            "previous": asdict(previous) if previous else None,
+            "files": digests(run),
+        },
+    )
 
 
 @contextmanager
-def reseal(run: Run, name: str) -> Iterator[None]:
-    """Replace one file of a run; if the run is sealed, nothing else may have been altered.
+def rebuilding_report(run: Run) -> Iterator[None]:
+    """Replace the report of a run; if the run is sealed, nothing else may have been altered.
+
+    The record keeps the hash that the report was sealed with; a signature no longer holds.
 
     Raises
     ------
     RunError
-        If :func:`check_record` refuses the run for another file than this one.
+        If :func:`check_record` refuses the run for another file than the report.
     """
     if not run.finished:
         yield
         return
-    check_record(run, besides=name)
+    check_record(run, besides=REBUILT)
     yield
-    recorded = _recorded(run) | {name: file_digest(run.folder / name)}
-    write_json(run.record, {"files": recorded})
+    record, digest = read_json(run.record, "files"), file_digest(run.report)
+    before = {REBUILT: record["files"].get(REBUILT)}
+    if digest != before[REBUILT]:
+        files = record["files"] | {REBUILT: digest}
+        write_json(run.record, {**record, "files": files, "rebuilt": record.get("rebuilt", before)})
 
 
 def digests(run: Run) -> dict[str, str]:
     """Relative path to SHA-256 of every file that the record covers."""
-    working = {run.shards, run.checked.parent}
+    working, besides = {run.shards, run.checked.parent}, (run.record, run.signature, run.lock)
     files = sorted(
         path
         for path in run.folder.rglob("*")
-        if path.is_file() and path not in (run.record, run.lock) and not working & set(path.parents)
+        if path.is_file() and path not in besides and not working & set(path.parents)
     )
     return {path.relative_to(run.folder).as_posix(): file_digest(path) for path in files}
 
@@ -116,4 +139,8 @@ def _recorded(run: Run) -> dict[str, Any]:
     files = read_json(run.record, "files")["files"]
     if not isinstance(files, dict):
         raise RunError(f"{run.record}: must be a JSON object with the key 'files' for an object")
+    for name in files:
+        path = PurePosixPath(name)
+        if path.is_absolute() or ".." in path.parts or "\0" in name:
+            raise RunError(f"{run.record}: names a file outside the run: {name!r}")
     return files

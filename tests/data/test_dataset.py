@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from audit.data import check_dataset, quarantine_limit
-from audit.data.digest import data_digest
+from audit.data.digest import data_digests
 from audit.data.parts import hold_out
 from audit.errors import BadSample, DataError
 from audit.tables import SAMPLES, attributes_of, read_table, write_table
@@ -312,16 +312,16 @@ def test_the_limit_lists_reasons_and_ids() -> None:
 def test_a_file_that_cannot_be_read_has_a_digest_too(tiny: Fixture, monkeypatch) -> None:
     """The check, not the digest, tells what is wrong with it."""
     dataset = tiny.open()
-    whole = data_digest(tiny.config(), dataset)
+    whole = data_digests(tiny.config(), dataset)
 
     def refuse(*_: object) -> None:
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("audit.data.digest.hashlib.file_digest", refuse)
-    unreadable = data_digest(tiny.config(), dataset)
+    unreadable = data_digests(tiny.config(), dataset)
 
     assert unreadable != whole
-    assert data_digest(tiny.config(), dataset) == unreadable
+    assert data_digests(tiny.config(), dataset) == unreadable
 
 
 def test_a_mask_is_found_beside_its_manifest(tiny: Fixture) -> None:

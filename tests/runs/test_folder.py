@@ -13,7 +13,7 @@ from audit.runs import folder as folder_module
 from audit.runs import shards
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run, config_digest, start_or_resume, working_on
-from audit.runs.record import check_record, reseal, seal
+from audit.runs.record import check_record, rebuilding_report, seal
 from audit.tables import ATTENTION, SAMPLES, empty, read_table, write_table
 
 
@@ -135,7 +135,7 @@ def test_record_needs_the_files_of_the_verdict(tmp_path: Path, name: str) -> Non
     (run.folder / name).unlink()
     with pytest.raises(RunError, match=f"{name}: missing from the run"):
         check_record(run)
-    with pytest.raises(RunError, match=f"{name}: missing from the run"), reseal(run, "report.html"):
+    with pytest.raises(RunError, match=f"{name}: missing from the run"), rebuilding_report(run):
         pass
     seal(run)  # the record knows nothing of it
     write_text(run.folder / name, "forged")
@@ -155,7 +155,7 @@ def test_record_of_another_shape_is_named(tmp_path: Path, content: str) -> None:
     write_text(run.record, content)
     with pytest.raises(RunError, match=r"record\.json: must be a JSON object with the key 'files'"):
         check_record(run)
-    with pytest.raises(RunError, match=r"record\.json: must be"), reseal(run, "report.html"):
+    with pytest.raises(RunError, match=r"record\.json: must be"), rebuilding_report(run):
         pass
 
 
@@ -170,11 +170,11 @@ def test_record_leaves_out_working_folders(tmp_path: Path) -> None:
 
 def test_one_file_is_resealed_and_no_other_may_be_altered(tmp_path: Path) -> None:
     run = _sealed(tmp_path)
-    with reseal(run, "report.html"):
+    with rebuilding_report(run):
         write_text(run.report, "after")
     check_record(run)
     write_text(run.verdict, "forged")
-    with pytest.raises(RunError, match="altered"), reseal(run, "report.html"):
+    with pytest.raises(RunError, match="altered"), rebuilding_report(run):
         pass
 
 

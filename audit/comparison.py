@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from audit.config import Audit, GatePolicy
+from audit.data_change import DataChange, data_change
 from audit.errors import RunError
 from audit.evidence.change import AccuracyChange, accuracy_changes
 from audit.evidence.inputs import Inputs
@@ -17,44 +16,11 @@ from audit.judgement import check_two_runs, sides, stored_findings
 from audit.runs.changes import differences
 from audit.runs.files import digest_of, read_json
 from audit.runs.folder import Run
-from audit.tables import PROPERTIES, read_table
 
 Changed = tuple[str, Any, Any]  # key, before, now
 
 _TIMES = ("started", "finished")
 _NAMED = 3  # classes named in a message
-
-
-@dataclass(frozen=True)
-class DataChange:
-    """The audited samples of two runs.
-
-    Attributes
-    ----------
-    before, now
-        How many were audited in either run.
-    unaltered, altered
-        Those audited in both, by name: the same; or with another label or cluster, or another
-        picture (its measured properties differ).
-    checked
-        Whether pictures could be told apart: both runs keep their properties.
-    """
-
-    before: int
-    now: int
-    unaltered: list[str]
-    altered: list[str]
-    checked: bool
-
-    @property
-    def both(self) -> int:
-        """How many were audited in both, by name."""
-        return len(self.unaltered) + len(self.altered)
-
-    @property
-    def same(self) -> bool:
-        """Whether the same data was audited, as far as the runs tell."""
-        return self.before == self.now == len(self.unaltered)
 
 
 @dataclass(frozen=True)
@@ -118,7 +84,7 @@ def compare_runs(before: Run, now: Run) -> Comparison:
         verdicts=(Verdict.read(before.verdict), Verdict.read(now.verdict)),
         claims=compare_claims(after, earlier, config.policy.worsened_effect),
         accuracy=accuracy_changes(after.inputs, earlier.inputs),
-        data=_data_change(before, now, earlier.inputs, after.inputs),
+        data=data_change(before, now, earlier.inputs, after.inputs),
         settings=differences(*(_settings(one) for one in (own, config))),
         provenance=differences(*(_provenance(run) for run in (before, now))),
         rejudged=_rules(own) != _rules(config),
@@ -133,35 +99,6 @@ def _refuse_other_classes(before: Run, earlier: Inputs, after: Inputs) -> None:
             f"{before.folder}: its classes are not those of the other run "
             f"({', '.join(odd[:_NAMED])}{more}); compare runs that tell the same classes apart"
         )
-
-
-def _data_change(before: Run, now: Run, earlier: Inputs, after: Inputs) -> DataChange:
-    told = [inputs.samples.set_index("sample_id") for inputs in (earlier, after)]
-    both = told[0].index.intersection(told[1].index)
-    altered = _differ(*(table.loc[both, ["label", "cluster_id"]] for table in told))
-    checked = all(run.table("properties").is_file() for run in (before, now))
-    if checked:
-        properties = [_properties(run).reindex(both) for run in (before, now)]
-        altered |= _differ(*properties)
-    return DataChange(
-        before=len(told[0]),
-        now=len(told[1]),
-        unaltered=list(both[~altered]),
-        altered=list(both[altered]),
-        checked=checked,
-    )
-
-
-def _properties(run: Run) -> pd.DataFrame:
-    columns = ["sample_id", "width", "height", "brightness", "contrast", "phash"]
-    rows = read_table(run.table("properties"), PROPERTIES, columns)
-    return rows.set_index("sample_id")
-
-
-def _differ(one: pd.DataFrame, other: pd.DataFrame) -> pd.Series[bool]:
-    """Which rows are not the same in every column; a missing value is one too."""
-    texts = [frame.astype(object).where(frame.notna(), None) for frame in (one, other)]
-    return (texts[0].ne(texts[1]) & ~(one.isna() & other.isna())).any(axis=1)
 
 
 def _settings(config: Audit) -> dict[str, Any]:

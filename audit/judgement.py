@@ -19,6 +19,7 @@ from audit.checks import explainer_trusted
 from audit.config import Audit, GatePolicy
 from audit.config_file import literal
 from audit.data.duplicates import duplicate_warnings
+from audit.data_change import data_change
 from audit.errors import CuecheckError, RunError, published
 from audit.evidence import (
     ATTENTION_COLUMNS,
@@ -223,12 +224,13 @@ def judge_again(
             return Judgement(config, facts, [], refused(why, warnings))
     if baseline is not None:
         try:
-            findings = _against(baseline, run, findings, config)
+            findings, other_data = _against(baseline, run, findings, config)
         except (CuecheckError, OSError) as error:
             why = f"The baseline cannot be used: {published(error, run.folder, baseline.folder)}"
             return Judgement(config, facts, [], refused(why, warnings))
         then, name = Verdict.read(baseline.verdict).verdict, baseline.folder.resolve().name
         warnings.append(f"Compared with the baseline {name}, whose verdict is {then}.")
+        warnings += other_data
     return Judgement(config, facts, findings, decide(findings, warnings))
 
 
@@ -296,8 +298,10 @@ def _waivers(
     return [] if given is None else read_waivers(given, sealed=given == run.waivers)
 
 
-def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit) -> list[Finding]:
-    """The findings of a run against those of its baseline, both judged by the same limits."""
+def _against(
+    baseline: Run, run: Run, findings: Sequence[Finding], config: Audit
+) -> tuple[list[Finding], list[str]]:
+    """The findings of a run against its baseline's, by the same limits; a warning of other data."""
     check_two_runs(baseline, run)
     own = baseline.config()
     if own.name != config.name:
@@ -305,7 +309,13 @@ def _against(baseline: Run, run: Run, findings: Sequence[Finding], config: Audit
             f"{baseline.folder}: is a run of the audit '{own.name}', not of '{config.name}'"
         )
     now, before = sides(baseline, run, findings, config)
-    return ratchet(now, before, config.policy.worsened_effect)
+    data = data_change(baseline, run, before.inputs, now.inputs)
+    warnings = [
+        f"The baseline audited other data: {len(data.unaltered):,} of {data.now:,} audited samples "
+        "are in both as they were, so what is known, new or worsened may be of the data."
+    ]
+    found = ratchet(now, before, config.policy.worsened_effect)
+    return found, [] if data.same else warnings
 
 
 def stored_findings(run: Run) -> list[Finding]:

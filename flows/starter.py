@@ -98,6 +98,7 @@ def _from_manifest(path: Path, root: str) -> str:
             for key, column in columns.items()
             if column or key != "cluster_id"
         ),
+        *([] if columns["cluster_id"] else [_CLUSTER]),
         f"  attributes: {_flow(attributes)}  # subgroups to compare",
         f"  classes: {_flow([str(label) for label in labels])}",
         *_split_lines(split, [] if split is None else table[split].dropna().astype(str)),
@@ -155,6 +156,8 @@ def _flow(values: list[str] | dict[str, str]) -> str:
     dumped: str = yaml.safe_dump(values, default_flow_style=True, allow_unicode=True, width=10**6)
     return dumped.strip()
 
+
+_CLUSTER = "    # cluster_id: PERSON  # what was sampled independently; default: every row"
 
 _HEAD = """\
 # An audit of an image classifier. `cuecheck validate` checks it; `cuecheck schema` lists all keys.

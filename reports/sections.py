@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from audit.evidence import alignment, disparity
+from audit.runs.changes import short_hash
 from audit.tables import ALL
 from reports import discovery, explainer, words
 from reports.answer import told
@@ -64,6 +65,7 @@ def answer(run: Run) -> dict[str, Any]:
         "audited": len(run.audited),
         "clusters": run.audited["cluster_id"].nunique(),
         "quarantined": len(run.quarantined),
+        "audited_what": _audited_what(run),
         "samples": len(run.samples),
         "classes": run.classes,
         "worst": _worst_cell(run),
@@ -109,6 +111,20 @@ def _showing(run: Run, region: str, classes: set[str]) -> list[int]:
         and (ALL in classes or picture.get("prediction") in classes)
     ]
     return [index for _, _, index in sorted(ranked)[:CARD_PICTURES]]
+
+
+def _audited_what(run: Run) -> list[str]:
+    """Which run this is, of which weights, and when it ended: as far as the run tells."""
+    hashes = run.provenance.get("sha256")
+    weights = hashes.get("weights") if isinstance(hashes, dict) else None
+    finished = str(run.provenance.get("finished") or "")[:10]
+    facts = (
+        f"run {run.folder.resolve().name}",
+        run.config.model.architecture,
+        f"weights {short_hash(weights)}" if weights else "",
+        f"finished {finished}" if finished else "",
+    )
+    return [words.short(fact, 60) for fact in facts if fact]
 
 
 def _overall_accuracy(run: Run) -> Record | None:

@@ -144,7 +144,8 @@ def _decide(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision:
             return Decision("INCONCLUSIVE", most_left_out, say.selected(most_left_out))
         return Decision("CLEARED", riskiest, say.cleared(riskiest, clear))
     clusters = clusters_to_decide(rows, fail, clear, config)
-    return Decision("INCONCLUSIVE", riskiest, say.undecided(riskiest, clusters), clusters)
+    act = _undecided(rows, fail) or riskiest
+    return Decision("INCONCLUSIVE", act, say.undecided(act, clusters), clusters)
 
 
 def _unusable(claim: Claim, rows: pd.DataFrame, config: Audit) -> Decision | None:
@@ -179,6 +180,15 @@ def _convicting(rows: pd.DataFrame, fail: float, alpha: float) -> Act | None:
         if len(acts) and (acts["lower_limit"] > fail).all():
             return _extreme(acts, "lower_limit", last=False)
     return None
+
+
+def _undecided(rows: pd.DataFrame, fail: float) -> Act | None:
+    """Where some acts show reliance, the weakest that does not: a fill, for all fills must."""
+    short = rows[rows["lower_limit"] <= fail]
+    fills = short[short["act"] != SWAP]
+    if len(short) in (0, len(rows)):
+        return None
+    return _extreme(fills if len(fills) else short, "lower_limit", last=False)
 
 
 def _extreme(rows: pd.DataFrame, column: str, *, last: bool) -> Act:

@@ -149,6 +149,7 @@ def test_limits_are_the_policy_s() -> None:
         (acts(blur={"lower_limit": 0.0}), "swap"),
         (acts(CLEAR, swap={"upper_limit": 0.09}), "swap"),
         (acts(OPEN, blur={"upper_limit": 0.2}), "remove:blur"),
+        (acts(blur={"lower_limit": 0.04}, swap={"lower_limit": 0.03}), "remove:blur"),
         (acts(mean={"n": 40, "clusters": 20}), "remove:local-mean"),
     ],
 )

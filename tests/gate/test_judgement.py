@@ -240,6 +240,13 @@ def test_the_baseline_is_named(biased: Run, tmp_path: Path) -> None:
     assert told == f"Compared with the baseline {biased.folder.name}, whose verdict is FAIL."
 
 
+def test_a_baseline_of_other_data_is_told(biased: Run, tmp_path: Path) -> None:
+    fewer = write_run(tmp_path / "fewer", hair=0.4, n=150)
+    _, other_data = judge_again(fewer, DAY, baseline=biased).verdict.warnings
+    assert other_data.startswith("The baseline audited other data: ")
+    assert "of 150 audited samples" in other_data
+
+
 def test_a_configuration_changed_on_the_way_is_refused(biased: Run, tmp_path: Path) -> None:
     run = Run(shutil.copytree(biased.folder, tmp_path / "run"))
     run.record.unlink()

@@ -10,7 +10,7 @@ from audit.errors import RunError
 from reports.run import Record, Run
 
 CUE_BUDGET = 600_000  # bytes of the pictures of unnamed cues
-BUDGET = 3_600_000  # bytes of picture files; with base64 and Plotly the report stays under 8 MB
+BUDGET = 2_000_000  # bytes of picture files; with base64 and Plotly a report stays under 6 MB
 _TYPES = {".webp": "image/webp", ".png": "image/png", ".jpg": "image/jpeg", ".jpeg": "image/jpeg"}
 
 

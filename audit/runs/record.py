@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from audit.errors import RunError
@@ -99,7 +99,9 @@ def check_record(run: Run, besides: str | None = None, needed: Sequence[str] = N
     if not run.folder.is_dir():
         raise RunError(f"{run.folder}: no such run folder")
     if not run.finished:
-        raise RunError(f"{run.folder}: not a finished run (record.json is missing); run it again")
+        raise RunError(
+            f"{run.folder}: not a finished run (record.json is missing); {_what_to_do(run.folder)}"
+        )
     recorded = _recorded(run)
     _check_there(run, recorded, needed)
     for name in recorded:
@@ -121,6 +123,13 @@ def check_files(run: Run, names: Sequence[str]) -> None:
     _check_there(run, recorded, names)
     for name in names:
         _check_unaltered(run, recorded, name)
+
+
+def _what_to_do(folder: Path) -> str:
+    """Name the run inside of a folder of runs, the likeliest mistake."""
+    inside = [path.parent for depth in ("*", "*/*") for path in folder.glob(f"{depth}/record.json")]
+    newest = max(inside, key=lambda run: run.name, default=None)
+    return "run it again" if newest is None else f"did you mean {newest}?"
 
 
 def _check_there(run: Run, recorded: dict[str, Any], needed: Sequence[str]) -> None:

@@ -34,8 +34,8 @@ def by_act(run: Run) -> style.Chart | None:
         "What happens when the model cannot use a region",
         "Part of the answers that change when the region is altered, less those that change when "
         f"an equal area elsewhere is. Dots: ways of altering; lines: {run.confidence} intervals. "
-        "Left of the pass limit, reliance is ruled out; wholly right of the fail limit, it is "
-        "shown.",
+        "Wholly right of the fail limit, reliance is shown, however small; else, left of the pass "
+        "limit, it is ruled out.",
         {
             key: _forest(run, table[table["measure"] == measure], measure, "altered")
             for key, (measure,) in style.combinations(measures)

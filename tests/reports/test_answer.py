@@ -135,4 +135,4 @@ def test_tests_are_counted_by_how_they_ended(run: Path) -> None:
 def test_looking_alone_accuses_nobody(run: Path) -> None:
     findings = change(run, {"status": "CLEARED", "attention": "nominated"})
     assert {outcome(finding) for finding in findings} == {"CLEARED"}
-    assert "4 of them are looked at all the same." in first_screen(run)
+    assert "4 of them stand out in the heat maps, for all or for a subgroup." in first_screen(run)

@@ -120,6 +120,15 @@ def test_record_refuses_a_run_that_is_not_sealed(tmp_path: Path) -> None:
         check_record(Run(tmp_path))
 
 
+def test_a_folder_of_runs_is_told_from_a_run(tmp_path: Path) -> None:
+    for name in ("20260101T000000-a", "20260102T000000-b"):
+        (tmp_path / "demo" / name).mkdir(parents=True)
+        _sealed(tmp_path / "demo" / name)
+    for folder in (tmp_path, tmp_path / "demo"):
+        with pytest.raises(RunError, match=r"did you mean .*demo/20260102T000000-b"):
+            check_record(Run(folder))
+
+
 @pytest.mark.parametrize("name", [*VERDICT_FILES, "report.html", "model/model.safetensors"])
 def test_record_refuses_any_altered_file(tmp_path: Path, name: str) -> None:
     run = _sealed(tmp_path)

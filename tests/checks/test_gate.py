@@ -170,8 +170,8 @@ def test_alignment_that_is_large_and_uncertain_is_undecided(
     effect: float, upper_limit: float, p: float, expected: bool | None
 ) -> None:
     interval = Interval(effect, effect, effect, effect, upper_limit)
-    row = Row(check="", statistic="", meaning="", interval=interval, p=p, threshold=0.03)
-    assert gate._aligned_passes(row, 0.05) is expected
+    row = Row(check="", statistic="", meaning="", interval=interval, threshold=0.03)
+    assert gate._aligned_passes(row, p, 0.05) is expected
 
 
 def test_maps_that_are_the_same_everywhere_are_undecided() -> None:

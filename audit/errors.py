@@ -40,7 +40,7 @@ class BadSample(CuecheckError):
 def published(error: Exception, *paths: Path | None) -> str:
     """A message for others to read: without where on this machine these paths lie.
 
-    >>> published(RunError("/home/ana/runs/1: altered"), Path("/home/ana/runs/1"))
+    >>> published(RunError("/srv/runs/1: altered"), Path("/srv/runs/1"))
     '1: altered'
     """
     if isinstance(error, OSError) and error.filename and error.strerror:

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reports.build import build_report
+from tests.reports.browser import Page, chromium
 from tests.reports.factory import HOSTILE, make_run
 from tests.reports.runs import sealed_run
 
@@ -38,3 +40,20 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     sealed_run(folder / "odd", hair=0.4, hostile=True, day=3, n=120, name="hostile")
     sealed_run(folder / "even", hair=0.4, hostile=True, day=4, n=120, name="hostile")
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    with chromium(tmp_path_factory.mktemp("profile")) as page:
+        yield page
+
+
+@pytest.fixture
+def page(browser: Page) -> Iterator[Page]:
+    """The tab; a test fails on any console message or request it has caused."""
+    browser.problems.clear()
+    browser.requests.clear()
+    browser.resize(1440)
+    yield browser
+    assert browser.problems == []
+    assert not [url for url in browser.requests if not url.startswith(("file:", "data:", "blob:"))]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from tests.reports.browser import EXECUTABLE, Page, chromium
+from tests.reports.browser import EXECUTABLE, Page
 from tests.reports.factory import HOSTILE
 
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on this machine")
@@ -20,23 +19,6 @@ LAYOUTS = "[...document.querySelectorAll('[data-plot]')].map((plot) => plot._ful
 WIDTHS = f"{LAYOUTS}.map((layout) => layout.width)"
 HEIGHTS = f"{LAYOUTS}.map((layout) => layout.height)"
 TILES = "document.querySelectorAll('.grid .shot').length"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    """The tab; a test fails on any console message or request it has caused."""
-    browser.problems.clear()
-    browser.requests.clear()
-    browser.resize(1440)
-    yield browser
-    assert browser.problems == []
-    assert not [url for url in browser.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
 @pytest.mark.parametrize("name", ["failed", "passed", "hostile"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from scipy.stats import binomtest
 
 from reports.compare import build_comparison
 from reports.index import build_index
-from tests.reports.browser import EXECUTABLE, Page, chromium
+from tests.reports.browser import EXECUTABLE, Page
 from tests.reports.factory import HOSTILE
 from tests.reports.test_accessibility import BARE, CONTRAST, OPEN_ALL, axe_core, violations
 from tests.reports.test_browser import DRAWN, PLOTS, READY, WIDTHS
@@ -22,23 +21,6 @@ from tests.reports.test_print import CUT, PAPER
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium on this machine")
 
 TRUST = "document.getElementById('trust-test')"
-
-
-@pytest.fixture(scope="module")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
-    with chromium(tmp_path_factory.mktemp("profile")) as page:
-        yield page
-
-
-@pytest.fixture
-def page(browser: Page) -> Iterator[Page]:
-    """The tab; a test fails on any console message or request it has caused."""
-    browser.problems.clear()
-    browser.requests.clear()
-    browser.resize(1440)
-    yield browser
-    assert browser.problems == []
-    assert not [url for url in browser.requests if not url.startswith(("file:", "data:", "blob:"))]
 
 
 def assert_prints_whole(page: Page) -> None:

@@ -18,6 +18,7 @@ from audit.runs.files import write_text
 from audit.runs.folder import Run
 from audit.runs.record import seal
 from flows import cli
+from flows.commands import options, preparing, running
 from tests.flows.conftest import Command
 from tests.tiny import CONFIG, write_tiny
 
@@ -105,10 +106,10 @@ def test_text_of_the_data_commands_no_terminal(
         written = capsys.readouterr()
         return written.out + written.err
 
-    cli._announce(run.folder, as_json=False, quiet=False)
-    cli._announce(run.folder, as_json=True, quiet=False)
+    running._announce(run.folder, as_json=False, quiet=False)
+    running._announce(run.folder, as_json=True, quiet=False)
     cell = {"cell": hostile, "samples": 1, "clusters": 1}
-    cli._show_preview({"facts": {"classes": hostile}, "cells": [cell], "warnings": [hostile]})
+    preparing._show_preview({"facts": {"classes": hostile}, "cells": [cell], "warnings": [hostile]})
     shown = capsys.readouterr().out
     shown += told("gate", run.folder) + told("gate", run.folder, "--json") + told("gate", hostile)
     assert shown.count("PASS everything") >= 7
@@ -272,12 +273,12 @@ def test_prefect_out_of_reach_is_one_line_and_exit_2(
 @pytest.mark.parametrize("name", ["occupations.yml", "configs/demo.json", "demo.yaml.bak"])
 def test_a_mistyped_file_is_no_shipped_one(name: str) -> None:
     with pytest.raises(ConfigError, match="no such file"):
-        cli._read(Path(name), None)
+        options.read_config(Path(name), None)
 
 
 @pytest.mark.parametrize("name", ["demo", "demo.yaml", "configs/demo.yaml"])
 def test_a_shipped_configuration_goes_by_its_name(name: str, tmp_path: Path) -> None:
-    assert cli._read(Path(name), None).name == "demo"
+    assert options.read_config(Path(name), None).name == "demo"
 
 
 def test_bad_input_through_prefect_is_one_line_too(cuecheck: Command, tmp_path: Path) -> None:

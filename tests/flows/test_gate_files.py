@@ -15,6 +15,7 @@ import yaml
 
 from audit.config_file import SHIPPED
 from flows import cli
+from flows.commands.gating import GateFile
 from flows.gate import STEP_SUMMARY
 from tests.flows.test_gate import tell_provenance
 from tests.gate.runs import write_run
@@ -174,9 +175,9 @@ def test_shellcheck_finds_nothing_in_the_script() -> None:
     assert (done.returncode, done.stdout) == (0, "")
 
 
-@pytest.mark.parametrize("kind", cli.GateFile)
+@pytest.mark.parametrize("kind", GateFile)
 def test_each_is_printed(
-    kind: cli.GateFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    kind: GateFile, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(sys, "argv", ["cuecheck", "gate-file", kind])
     with pytest.raises(SystemExit) as caught:

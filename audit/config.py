@@ -11,12 +11,17 @@ Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
 Role = Literal["core", "allowed", "forbidden"]
 PlaceboName = Literal["compact", "same-shape"]
+RunnerName = Literal["local", "threads", "dask", "ray"]
 FillName = Literal["blur", "local-mean", "noise", "inpaint"]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0)]
 PixelValues = Annotated[list[int], Field(min_length=1)]
+
+
+#: Keys of ``execution`` that change no number; a run may go on elsewhere than it began.
+WHERE_COMPUTED = {"runner", "address", "parallel"}
 
 
 def sides(label: str) -> list[str]:
@@ -496,7 +501,7 @@ class Output(Section):
 
 
 class Execution(Section):
-    """Device and batches."""
+    """Device, batches, and where shards are computed."""
 
     device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
@@ -507,6 +512,28 @@ class Execution(Section):
     batch_size: int = Field(64, ge=1)
     workers: int = Field(2, ge=1, description="decoding threads")
     shard_size: int = Field(256, ge=1, description="samples in a shard, the unit of resumption")
+    runner: RunnerName = Field(
+        "local",
+        description="local: shards one after the other in this process; threads: several at a time "
+        "in it; dask, ray: by worker processes (extras of these names)",
+    )
+    address: str | None = Field(
+        None,
+        description="of a Dask or Ray cluster, whose workers see the run folder and the data by "
+        "the same paths; default: workers on this machine, for this run",
+    )
+    parallel: int | None = Field(
+        None,
+        ge=1,
+        description="shards at a time: threads, or workers on this machine; default: one per GPU, "
+        "or 2",
+    )
+
+    @model_validator(mode="after")
+    def _address_is_of_a_cluster(self) -> Execution:
+        if self.address is not None and self.runner not in ("dask", "ray"):
+            raise ValueError("address: only for the runners dask and ray")
+        return self
 
 
 class Audit(Section):

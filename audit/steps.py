@@ -7,16 +7,16 @@ prepare, fit, plan, measure (shard by shard), merge, examine, discover, judge, i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from audit.checks.scorecard import examine_explainer
-from audit.context import Context, choose_tests, load_context, usable, why_not_guided
+from audit.config import WHERE_COMPUTED
+from audit.context import choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digests
 from audit.data.duplicates import find_duplicates
@@ -32,6 +32,7 @@ from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
+from audit.planned import plan_of, planned_context, unchanging
 from audit.release import manifest_digest
 from audit.runs.changes import START_ANEW, changes, refuse
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
@@ -62,8 +63,6 @@ from audit.tables import (
     read_table,
     write_table,
 )
-
-_PLANNED = ("layer", "tests", "no_guided_grad_cam", "inputs", "environment", "digest", "shards")
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -152,14 +151,18 @@ def plan(run: Run) -> None:
         inputs["checkpoint"] = file_digest(config.model.checkpoint)
     settings = config.model_dump(
         mode="json",
-        exclude={"name", "description", "output", "statistics", "policy", "checks", "discovery"},
+        exclude={
+            **dict.fromkeys(("name", "description", "output", "statistics"), True),
+            **dict.fromkeys(("policy", "checks", "discovery"), True),
+            "execution": WHERE_COMPUTED,
+        },
     )
     surroundings = environment(context.classifier.device, context.precision)
     surroundings["libraries"] |= fill_versions(config.interventions.fills)
     state = _state(inputs, surroundings)
     digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():
-        planned = _plan_of(run)
+        planned = plan_of(run)
         if planned["digest"] != digest:
             before = _state(planned["inputs"], planned["environment"])
             refuse(run, changes(before, state) or [run.config_file.name])
@@ -193,12 +196,12 @@ def check_finished(run: Run) -> None:
 
 def measure(run: Run, index: int) -> Path:
     """Compute one shard, or find it done and whole. Returns its folder."""
-    decided = _plan_of(run)
+    decided = plan_of(run)
     folder = shard_folder(run.shards, decided["digest"], index)
     if not is_whole(folder):
-        context = _planned(run.folder, decided["digest"])
-        positions = slices(context.audited, context.config.execution.shard_size)[index]
-        write_shard(folder, measure_shard(context, positions))
+        with planned_context(run) as context:
+            positions = slices(context.audited, context.config.execution.shard_size)[index]
+            write_shard(folder, measure_shard(context, positions))
     return folder
 
 
@@ -210,7 +213,7 @@ def shard_sizes(run: Run) -> list[int]:
 
 def merge(run: Run) -> None:
     """Put the shards together: the tables of the run, quarantined samples included."""
-    decided = _plan_of(run)
+    decided = plan_of(run)
     folders = [shard_folder(run.shards, decided["digest"], i) for i in range(decided["shards"])]
     if bad := ", ".join(folder.name for folder in folders if not is_whole(folder)):
         raise RunError(f"{run.shards}: shard(s) {bad} missing or altered; start the run again")
@@ -230,10 +233,11 @@ def merge(run: Run) -> None:
 
 def examine(run: Run, progress: Progress = silent) -> None:
     """Check the explainer on this model: the table ``scorecard``."""
-    digest, scorecard = _plan_of(run)["digest"], run.table(SCORECARD.name)
+    digest, scorecard = plan_of(run)["digest"], run.table(SCORECARD.name)
     if _is_done(run.examined, digest, [scorecard]):
         return
-    write_table(examine_explainer(_planned(run.folder, digest), progress), SCORECARD, scorecard)
+    with planned_context(run) as context:
+        write_table(examine_explainer(context, progress), SCORECARD, scorecard)
     write_json(run.examined, _left_behind(digest, [scorecard]))
 
 
@@ -241,10 +245,11 @@ def discover(run: Run, progress: Progress = silent) -> None:
     """Name neurons, and look for cues that nobody annotated; the verdict reads neither."""
     if not run.config().discovery.enabled:
         return
-    digest = _plan_of(run)["digest"]
+    digest = plan_of(run)["digest"]
     if _is_done(run.discovered, digest, _cue_files(run)):
         return
-    look_for_cues(_planned(run.folder, digest), run, progress)
+    with planned_context(run) as context:
+        look_for_cues(context, run, progress)
     write_json(run.discovered, _left_behind(digest, _cue_files(run)))
 
 
@@ -254,10 +259,9 @@ def name_cue(run: Run, cue: int, name: str, output: Path, progress: Progress = s
     Returns how many pictures show it; raises what :func:`export_region` does.
     """
     check_finished(run)
-    context = _planned(run.folder, _plan_of(run)["digest"])
-    return export_region(
-        context, run, cue, name, output, lambda done, total: progress("name the cue", done, total)
-    )
+    told = partial(progress, "name the cue")
+    with planned_context(run) as context:
+        return export_region(context, run, cue, name, output, told)
 
 
 def _cue_files(run: Run) -> list[Path]:
@@ -283,13 +287,13 @@ def judge(run: Run) -> None:
 
 def illustrate(run: Run) -> None:
     """Choose the samples that the report shows, and draw their maps and altered pictures."""
-    decided = _plan_of(run)
-    draw_pictures(_planned(run.folder, decided["digest"]), run)
+    with planned_context(run) as context:
+        draw_pictures(context, run)
 
 
 def trace(run: Run) -> None:
     """Write where the numbers come from."""
-    config, decided = run.config(), _plan_of(run)
+    config, decided = run.config(), plan_of(run)
     identity = read_json(run.identity, "config_digest", "started")
     finished, kept = datetime.now(UTC), config.output.retention_days
     write_text(run.requirements, requirements())
@@ -321,24 +325,6 @@ def seal(run: Run) -> None:
     seal_record(run)
 
 
-@lru_cache(maxsize=1)
-def _planned(folder: Path, digest: str) -> Context:
-    """Context of a planned run, loaded once per process."""
-    run = Run(folder)
-    decided = _plan_of(run)
-    return replace(
-        load_context(run.config(), run),
-        layer=decided["layer"],
-        tests=decided["tests"],
-        guided=decided["no_guided_grad_cam"] is None,
-    )
-
-
 def _state(inputs: Mapping[str, Any], surroundings: Mapping[str, Any]) -> dict[str, Any]:
     """All that changes the numbers, besides the configuration."""
-    told_only = ("git_commit", "platform")
-    return {**inputs, **{k: v for k, v in surroundings.items() if k not in told_only}}
-
-
-def _plan_of(run: Run) -> dict[str, Any]:
-    return read_json(run.plan, *_PLANNED)
+    return {**inputs, **unchanging(surroundings)}

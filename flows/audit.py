@@ -1,4 +1,4 @@
-"""The audit as a Prefect flow: the same steps as tasks, shards mapped on a task runner."""
+"""The audit as a Prefect flow, and the states that it ends in."""
 
 from __future__ import annotations
 
@@ -12,12 +12,10 @@ from flows import settings
 settings.apply()
 
 from httpx import TransportError
-from prefect import flow, task  # reads its settings when imported
-from prefect.cache_policies import NO_CACHE
+from prefect import flow  # reads its settings when imported
 from prefect.client.schemas import FlowRun, State
 from prefect.exceptions import PrefectException
 from prefect.states import Completed, Failed
-from prefect.task_runners import ThreadPoolTaskRunner
 
 from audit import steps
 from audit.config import Audit
@@ -25,9 +23,8 @@ from audit.gate import Verdict
 from audit.gate.outputs import printable
 from audit.judgement import obeyed_verdict, today
 from audit.runs.folder import Run, start_or_resume, working_on
-from flows import progress
 from flows.artifacts import publish
-from flows.direct import conclude
+from flows.tasks import run_tasks
 
 GATE_STATES = {
     "PASS": "GatePassed",
@@ -38,38 +35,6 @@ GATE_STATES = {
 
 #: What Prefect raises where its API is out of reach; RuntimeError is that of its own server.
 PREFECT_ERRORS = (PrefectException, RuntimeError, TransportError)
-
-
-@task(name="check data", cache_policy=NO_CACHE)
-def prepare(folder: str) -> None:
-    """Read the data set, quarantine bad samples."""
-    steps.prepare(Run(Path(folder)), progress.report)
-
-
-@task(name="train", cache_policy=NO_CACHE)
-def fit(folder: str) -> None:
-    """Train the classifier, where one is trained."""
-    steps.fit(Run(Path(folder)), progress.report)
-
-
-@task(name="plan", cache_policy=NO_CACHE)
-def plan(folder: str) -> list[int]:
-    """Choose layer and tests; sizes of the shards."""
-    run = Run(Path(folder))
-    steps.plan(run)
-    return steps.shard_sizes(run)
-
-
-@task(name="measure", task_run_name="shard {index}", cache_policy=NO_CACHE)
-def measure(folder: str, index: int) -> str:
-    """Explain and intervene on one shard."""
-    return str(steps.measure(Run(Path(folder)), index))
-
-
-@task(name="judge and report", cache_policy=NO_CACHE)
-def judge(folder: str) -> None:
-    """Tables, verdict, pictures, report, record."""
-    conclude(Run(Path(folder)))
 
 
 def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
@@ -101,27 +66,10 @@ def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
         if run.finished:
             steps.check_finished(run)
         else:
-            _run_tasks(run)
+            run_tasks(run, config.execution)
     verdict = obeyed_verdict(run, today())
     publish(config, verdict, run)
     return gate_state(verdict, run)
-
-
-def _run_tasks(run: Run) -> None:
-    folder = str(run.folder)
-    prepare(folder)
-    fit(folder)
-    sizes = plan(folder)
-    progress.report("explain and intervene", 0, sum(sizes))
-    # A runner of our own: the flow's would go on with a shard after the run's lock is released.
-    runner: ThreadPoolTaskRunner[str] = ThreadPoolTaskRunner(max_workers=1)
-    with runner:
-        shards = [{"folder": folder, "index": index} for index in range(len(sizes))]
-        futures = [runner.submit(measure, shard) for shard in shards]
-        for index, future in enumerate(futures):
-            future.result()
-            progress.report("explain and intervene", sum(sizes[: index + 1]), sum(sizes))
-    judge(folder)
 
 
 def gate_state(verdict: Verdict, run: Run) -> State[Any]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from flows import settings
 
@@ -15,14 +12,13 @@ from httpx import TransportError
 from prefect import serve as serve_deployments  # reads its settings when imported
 from prefect.deployments.runner import RunnerDeployment
 from prefect.exceptions import PrefectException
-from prefect.settings import PREFECT_API_URL, temporary_settings
 from prefect.types.entrypoint import EntrypointType
 from pydantic import ValidationError
 
 from audit.config import Audit
 from audit.errors import ConfigError, RunError
 from flows.audit import audit_flow
-from flows.server import local_server
+from flows.server import prefect_api
 
 
 def serve(config: Audit, cron: str) -> None:
@@ -36,7 +32,7 @@ def serve(config: Audit, cron: str) -> None:
         If Prefect cannot be reached.
     """
     deployment = _deployment(config, cron)
-    with _api():
+    with prefect_api():
         print(f'{config.name}: scheduled for "{cron}" until stopped (Ctrl-C)', file=sys.stderr)
         try:
             serve_deployments(
@@ -64,13 +60,3 @@ def _deployment(config: Audit, cron: str) -> RunnerDeployment:
         raise ConfigError(f'--cron "{cron}": {reason}; write e.g. "0 3 * * 1"') from error
     assert isinstance(deployment, RunnerDeployment)  # a coroutine only inside an event loop
     return deployment
-
-
-@contextmanager
-def _api() -> Iterator[None]:
-    """The user's Prefect API where one is set, else a local server."""
-    if os.environ.get("PREFECT_API_URL"):
-        yield
-        return
-    with local_server() as url, temporary_settings({PREFECT_API_URL: url}):
-        yield

@@ -1,4 +1,4 @@
-"""A local Prefect server of our own, for schedules: the one within a flow's process fires none."""
+"""A local Prefect server of our own, for schedules and workers: they cannot use a flow's own."""
 
 from __future__ import annotations
 
@@ -21,6 +21,18 @@ STOP_SECONDS = 30.0
 LOOPBACK = "127.0.0.1"
 LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 PR_SET_PDEATHSIG = 1  # <linux/prctl.h>
+
+
+@contextmanager
+def prefect_api() -> Iterator[None]:
+    """The user's Prefect API where one is set, else a local server of our own."""
+    from prefect.settings import PREFECT_API_URL, temporary_settings
+
+    if os.environ.get("PREFECT_API_URL"):
+        yield
+        return
+    with local_server() as url, temporary_settings({PREFECT_API_URL: url}):
+        yield
 
 
 @contextmanager

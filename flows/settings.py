@@ -17,6 +17,7 @@ QUIET = {
     "PREFECT_TASKS_RUNNER_THREAD_POOL_MAX_WORKERS": "1",  # shards share one model and one device
     "PREFECT_LOGGING_LEVEL": "CRITICAL",  # errors are told once, by the command
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "DASK_LOGGING__DISTRIBUTED": "error",
     "RAY_USAGE_STATS_ENABLED": "0",
     "MLFLOW_DISABLE_TELEMETRY": "true",
 }

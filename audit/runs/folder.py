@@ -12,7 +12,7 @@ from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
-from audit.config import Audit
+from audit.config import WHERE_COMPUTED, Audit
 from audit.config_file import dump_config, load_config
 from audit.errors import RunError
 from audit.runs.files import digest_of, read_json, write_json, write_text
@@ -209,8 +209,9 @@ def _create(run: Run, config: Audit, digest: str) -> None:
 
 
 def config_digest(config: Audit) -> str:
-    """SHA-256 of a configuration, less where its runs are put."""
-    return digest_of(config.model_dump(mode="json", exclude={"output": {"folder"}}))
+    """SHA-256 of a configuration, less where its runs are put and computed."""
+    elsewhere = {"output": {"folder"}, "execution": WHERE_COMPUTED}
+    return digest_of(config.model_dump(mode="json", exclude=elsewhere))
 
 
 def _unfinished(parent: Path, digest: str) -> Path | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,7 +14,7 @@ from rich.text import Text
 
 from audit.config import Audit
 from audit.config_file import SHIPPED
-from audit.errors import RunError
+from audit.errors import ConfigError, RunError
 from flows import progress
 from flows.commands.app import app
 from flows.commands.options import (
@@ -88,6 +89,11 @@ def demo(
 def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path:
     from audit.runs.folder import start_or_resume
 
+    if not prefect and audit.execution.runner != "local":
+        raise ConfigError(
+            f"execution.runner: {audit.execution.runner} works through Prefect alone; leave out "
+            "--no-prefect, or add --set execution.runner=local"
+        )
     started = start_or_resume(audit, out)
     if not quiet:
         state = "finished already" if started.finished else "run folder"
@@ -108,9 +114,12 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path
 
 def _through_prefect(audit: Audit, started: Any) -> None:
     from flows.audit import GATE_STATES, PREFECT_ERRORS, audit_flow
+    from flows.server import prefect_api
 
+    shared = audit.execution.runner in ("dask", "ray")
     try:
-        state = audit_flow(audit, str(started.folder), return_state=True)
+        with prefect_api() if shared else nullcontext():
+            state = audit_flow(audit, str(started.folder), return_state=True)
     except PREFECT_ERRORS as error:  # the audit's own are in the state
         raise RunError(
             f"Prefect cannot be reached ({error}); check PREFECT_API_URL, or use --no-prefect"

@@ -1,0 +1,131 @@
+"""Where the shards of an audit are computed: Prefect's task runners, as configured."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
+from typing import Any
+
+import torch
+from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
+
+from audit.config import Execution
+from audit.errors import ConfigError
+
+AnyRunner = TaskRunner[Any]
+
+WITHOUT_GPU = 2  # shards at a time where nothing is said and no GPU counts them
+RAY_STORE_BYTES = 100_000_000  # paths alone pass through it
+
+
+@contextmanager
+def started_runner(execution: Execution) -> Iterator[AnyRunner]:
+    """A task runner that is ready for shards, and is stopped in the end.
+
+    Raises
+    ------
+    ConfigError
+        If its library is not installed, or no cluster answers at the address.
+    """
+    try:
+        runner = RUNNERS[execution.runner](execution)
+    except ImportError as error:
+        raise ConfigError(
+            f"execution.runner: {execution.runner} needs a library that is not installed "
+            f"({error.name}); pip install 'cuecheck[{execution.runner}]'"
+        ) from error
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(runner)
+        except (OSError, ValueError) as error:
+            where = f"execution.address {execution.address}" if execution.address else "workers"
+            raise ConfigError(
+                f"{where}: no {execution.runner} cluster answers ({error})"
+            ) from error
+        yield runner
+
+
+def at_a_time(execution: Execution) -> int:
+    """Shards computed at a time: as configured, or one per GPU, or two."""
+    if execution.runner == "local":
+        return 1
+    return execution.parallel or gpus(execution) or WITHOUT_GPU
+
+
+def gpus(execution: Execution) -> int:
+    """GPUs of this machine that workers are to share: none if a device is named."""
+    return torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
+
+
+def worker_environments(count: int, devices: int) -> list[dict[str, str]]:
+    """What each worker of a machine is told before it starts: the one GPU that it sees.
+
+    >>> worker_environments(3, 2)
+    [{'CUDA_VISIBLE_DEVICES': '0'}, {'CUDA_VISIBLE_DEVICES': '1'}, {'CUDA_VISIBLE_DEVICES': '0'}]
+    >>> worker_environments(1, 0)
+    [{}]
+    """
+    if devices == 0:
+        return [{} for _ in range(count)]
+    return [{"CUDA_VISIBLE_DEVICES": str(index % devices)} for index in range(count)]
+
+
+def _threads(execution: Execution) -> AnyRunner:
+    return ThreadPoolTaskRunner(max_workers=at_a_time(execution))
+
+
+def _dask(execution: Execution) -> AnyRunner:
+    from prefect_dask.task_runners import DaskTaskRunner
+
+    if execution.address is not None:
+        return DaskTaskRunner(address=execution.address)
+    environments = worker_environments(at_a_time(execution), gpus(execution))
+    cluster: Any = _dask_cluster  # typed as one without arguments
+    return DaskTaskRunner(cluster_class=cluster, cluster_kwargs={"environments": environments})
+
+
+def _dask_cluster(environments: list[dict[str, str]]) -> Any:
+    """Workers on this machine, each with an environment of its own, reached by TLS on loopback."""
+    distributed: Any = import_module("distributed")  # untyped
+    security = distributed.Security.temporary()
+    common = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
+    common |= {"dashboard": False}
+    nanny = {**common, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.ERROR}
+    return distributed.SpecCluster(
+        scheduler={
+            "cls": distributed.Scheduler,
+            "options": {**common, "port": 0},
+        },
+        workers={
+            index: {"cls": distributed.Nanny, "options": {**nanny, "env": environment}}
+            for index, environment in enumerate(environments)
+        },
+        security=security,
+        silence_logs=logging.ERROR,
+    )
+
+
+def _ray(execution: Execution) -> AnyRunner:
+    from prefect_ray.task_runners import RayTaskRunner
+
+    own: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if execution.address is None:
+        own |= {
+            "num_cpus": at_a_time(execution),
+            "include_dashboard": False,
+            "log_to_driver": False,
+            "object_store_memory": RAY_STORE_BYTES,
+            "_node_ip_address": "127.0.0.1",
+        }
+    runner: AnyRunner = RayTaskRunner(address=execution.address, init_kwargs=own)
+    return runner
+
+
+RUNNERS: dict[str, Callable[[Execution], AnyRunner]] = {
+    "local": _threads,
+    "threads": _threads,
+    "dask": _dask,
+    "ray": _ray,
+}

@@ -426,6 +426,9 @@ class Policy(Section):
         0.8, description="part of the pictures with the region that must be tested to clear it"
     )
     waivers: Path | None = Field(None, description="file of accepted findings, each for a time")
+    signoff: bool = Field(
+        False, description="nothing PASSes the gate until somebody signs the run off"
+    )
     worsened_effect: Fraction = Field(
         0.05, description="against a baseline: a growth of the effect beyond it is a worse finding"
     )

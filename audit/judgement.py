@@ -43,11 +43,13 @@ from audit.gate import (
     with_origins,
 )
 from audit.gate.baseline import Side, ratchet
+from audit.gate.signoff import SignOff, decide_signed
 from audit.gate.waivers import Waiver, Waivers
 from audit.release import Release, check_release
 from audit.runs.files import file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
 from audit.runs.record import NEEDED, check_record, is_recorded
+from audit.signoff import read_signoff
 from audit.tables import (
     ASSOCIATION,
     ATTENTION,
@@ -152,11 +154,13 @@ def judge_run(run: Run, day: date) -> Judgement:
         write_text(run.waivers, yaml.safe_dump(told, allow_unicode=True, sort_keys=False))
     facts = _facts_anew(run, config)
     findings, warnings = waive(facts.findings(config), waivers, day)
+    if config.policy.signoff:
+        warnings = [*warnings, "A release needs a sign-off; until then the gate says ERROR."]
     return Judgement(config, facts, findings, decide(findings, [*facts.warnings, *warnings]))
 
 
 def obeyed_verdict(run: Run, day: date) -> Verdict:
-    """The verdict of a finished and unaltered run, with its waivers as they hold on a day.
+    """The verdict of a finished and unaltered run, with waivers and sign-off as they hold on a day.
 
     Raises
     ------
@@ -164,7 +168,8 @@ def obeyed_verdict(run: Run, day: date) -> Verdict:
         If the run is unfinished, altered or incomplete.
     """
     check_record(run)
-    if run.config().policy.waivers is None:
+    policy = run.config().policy
+    if policy.waivers is None and not policy.signoff and not run.signoff.exists():
         return Verdict.read(run.verdict)
     return judge_again(run, day).verdict
 
@@ -214,7 +219,9 @@ def judge_again(
     if recompute:
         _refuse_what_does_not_follow(run, own)
     facts = _stored_facts(run) if rules is None else _facts_under(run, own, config)
-    findings, void = waive(facts.findings(config), _waivers(run, rules, config, waivers), day)
+    signoff = read_signoff(run)
+    accepted = [*_waivers(run, rules, config, waivers), *_signed_waivers(signoff, config)]
+    findings, void = waive(facts.findings(config), accepted, day)
     warnings = [*facts.warnings, *void]
     if release is not None:
         try:
@@ -231,7 +238,8 @@ def judge_again(
         then, name = Verdict.read(baseline.verdict).verdict, baseline.folder.resolve().name
         warnings.append(f"Compared with the baseline {name}, whose verdict is {then}.")
         warnings += other_data
-    return Judgement(config, facts, findings, decide(findings, warnings))
+    findings, verdict = decide_signed(findings, warnings, signoff, required=config.policy.signoff)
+    return Judgement(config, facts, findings, verdict)
 
 
 def _under(config: Audit, rules: GatePolicy) -> Audit:
@@ -296,6 +304,11 @@ def _waivers(
         if rules is None:
             check_record(run, needed=(*NEEDED, run.waivers.name))
     return [] if given is None else read_waivers(given, sealed=given == run.waivers)
+
+
+def _signed_waivers(signoff: SignOff | None, config: Audit) -> Sequence[Waiver]:
+    """What a sign-off accepts; only where the policy, which is sealed, gives people that say."""
+    return signoff.waivers if signoff is not None and config.policy.signoff else []
 
 
 def _against(

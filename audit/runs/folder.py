@@ -115,6 +115,11 @@ class Run:
         return self.folder / "record.sig"
 
     @property
+    def signoff(self) -> Path:
+        """Decisions of people on the run, where there are any."""
+        return self.folder / "signoff.json"
+
+    @property
     def requirements(self) -> Path:
         """Every installed distribution with its version, for pip."""
         return self.folder / "requirements.txt"

@@ -21,7 +21,7 @@ PixelValues = Annotated[list[int], Field(min_length=1)]
 
 
 #: Keys of ``execution`` that change no number; a run may go on elsewhere than it began.
-WHERE_COMPUTED = {"runner", "address", "parallel"}
+WHERE_COMPUTED = {"runner", "address", "parallel", "runs_per_device", "time_limit"}
 
 
 def sides(label: str) -> list[str]:
@@ -530,6 +530,16 @@ class Execution(Section):
         ge=1,
         description="shards at a time: threads, or workers on this machine; default: one per GPU, "
         "or 2",
+    )
+
+    runs_per_device: int | None = Field(
+        None,
+        ge=1,
+        description="runs at a time on a device of this machine, others wait; default: one on a "
+        "GPU, any number on a CPU",
+    )
+    time_limit: float | None = Field(
+        None, gt=0, description="minutes after which a run stops; the next start goes on with it"
     )
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from audit import steps
 from audit.runs.folder import Run, working_on
 from flows import progress
+from flows.limits import within_limits
 from reports.build import build_report
 
 
@@ -14,9 +15,10 @@ def run_directly(run: Run) -> None:
     Raises
     ------
     RunError
-        If another process works on the run, or data or model are not those it was started with.
+        If another process works on the run, its time is up, or data or model are not those it was
+        started with.
     """
-    with working_on(run):
+    with within_limits(run.config()), working_on(run):
         _run_stages(run)
 
 

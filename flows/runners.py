@@ -8,11 +8,11 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-import torch
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from audit.config import Execution
 from audit.errors import ConfigError
+from audit.models.devices import gpus
 from flows.server import LOOPBACK
 
 AnyRunner = TaskRunner[Any]
@@ -53,11 +53,6 @@ def at_a_time(execution: Execution) -> int:
     if execution.runner == "local":
         return 1
     return execution.parallel or gpus(execution) or WITHOUT_GPU
-
-
-def gpus(execution: Execution) -> int:
-    """GPUs of this machine that workers are to share: none if a device is named."""
-    return torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
 
 
 def worker_environments(count: int, devices: int) -> list[dict[str, str]]:

@@ -30,9 +30,9 @@ from flows.commands.options import (
 )
 from flows.commands.terminal import (
     COLOURS,
-    INTERRUPTED,
     errors,
     finding_name,
+    interruptible,
     interval,
     percent,
     plain,
@@ -98,17 +98,13 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path
     if not quiet:
         state = "finished already" if started.finished else "run folder"
         errors.print(f"{state}: {started.folder}", soft_wrap=True)
-    try:
-        with progress.shown(quiet):
-            if prefect:
-                _through_prefect(audit, started)
-            else:
-                from flows.direct import run_directly
+    with interruptible(), progress.shown(quiet):
+        if prefect:
+            _through_prefect(audit, started)
+        else:
+            from flows.direct import run_directly
 
-                run_directly(started)
-    except KeyboardInterrupt as error:
-        errors.print("interrupted; the same command goes on where it stopped")
-        raise typer.Exit(INTERRUPTED) from error
+            run_directly(started)
     return Path(started.folder)
 
 

@@ -40,9 +40,8 @@ class ModelVersion:
             raise ConfigError(f"{uri}: must be models:/NAME/VERSION or models:/NAME@ALIAS")
         if match["version"]:
             return cls(match["name"], match["version"])
-        found = _asked(
-            lambda client: client.get_model_version_by_alias(match["name"], match["alias"])
-        )
+        name, alias = match["name"], match["alias"]
+        found = _asked(lambda client: client.get_model_version_by_alias(name, alias))
         return cls(name, str(found.version))
 
     @property

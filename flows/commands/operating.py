@@ -107,9 +107,7 @@ def new_model(
     ] = None,
     alias: Annotated[
         str | None,
-        typer.Option(
-            "--alias", help="MLflow alias of a version that PASSes; lost by one that fails."
-        ),
+        typer.Option("--alias", help="MLflow alias of versions that PASS alone."),
     ] = None,
     out: OutOption = None,
     overrides: SetOption = None,

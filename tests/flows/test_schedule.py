@@ -48,8 +48,8 @@ class Place:
 
     client: SyncPrefectClient
     folder: Path
-    url: str
     environment: dict[str, str]
+    hook: str
     called: list[dict[str, Any]]  # what the webhook was told
 
     def ended(self, run: FlowRun, *names: str) -> FlowRun:
@@ -90,7 +90,7 @@ def place(
             own = {**environment, **quiet, "PREFECT_API_URL": url}
             command = ("schedule", "audit.yaml", "--cron", "* * * * *", "--webhook", hook)
             with _served(folder, own, *command):
-                yield Place(client, folder, url, own, called)
+                yield Place(client, folder, own, hook, called)
 
 
 @contextmanager
@@ -178,6 +178,13 @@ def test_new_cues_call_the_webhook_and_known_ones_do_not(place: Place) -> None:
     again = place.call("cuecheck-audit/tiny", overrides=CONVICTED)
     place.ended(again, "GateFailed")
     assert [call for call in place.called if again.name in call["text"]] == []
+
+
+def test_the_address_of_the_webhook_is_in_no_file_of_a_run(place: Place) -> None:
+    files = [path for path in place.folder.glob("runs/**/*") if path.is_file()]
+    assert files
+    assert not [path for path in files if place.hook.encode() in path.read_bytes()]
+    assert place.hook not in (place.folder / "log.txt").read_text()
 
 
 def test_a_wrong_override_is_told(place: Place) -> None:

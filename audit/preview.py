@@ -20,6 +20,7 @@ from audit.context import (
     why_not_guided,
     why_this_layer,
 )
+from audit.data.copies import compare_anew
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.data.images import read_picture
 from audit.data.reasons import Kind
@@ -61,6 +62,7 @@ def preview(config: Audit) -> Preview:
     if config.policy.waivers is not None:
         read_waivers(config.policy.waivers)
     check_fills(config.interventions.fills)
+    compare_anew()
     dataset = open_dataset(config)
     quarantine_limit(dataset.samples, config.data.max_bad_fraction)
     few = dataset.subset(_some(dataset))

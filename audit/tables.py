@@ -337,12 +337,27 @@ DUPLICATES = Table(
     ),
 )
 
+FILES = Table(
+    "files",
+    (
+        Column("kind", _TEXT, "manifest | picture | mask | annotation | weights | factory"),
+        Column(
+            "path",
+            pa.string(),
+            "relative to the data root; weights: the file's name; factory: as configured",
+        ),
+        Column("bytes", pa.int64(), "size; null if missing or unreadable"),
+        Column("sha256", pa.string(), "of the contents; null if missing or unreadable"),
+    ),
+)
+
 TABLES = {
     table.name: table
     for table in (
         *(SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS),
         *(PROPERTIES, ASSOCIATION, CELLS, DUPLICATES, SCORECARD),
         *(NEURONS, CUES, CUE_ASSOCIATIONS),
+        FILES,
     )
 }
 

@@ -23,6 +23,7 @@ QUARANTINED = "quarantined"
 UNKNOWN = "unknown"  # the level of an attribute whose value is missing
 CROSS = " x "  # joins the names of crossed attributes, and their values
 UNNAMED = "unnamed"  # a neuron that fires on no annotated region
+PICTURE = "picture"  # kind of a file
 ALL = "*"  # every class, or every subgroup
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows

@@ -18,9 +18,9 @@ from audit.data.files import Files
 from audit.data.reasons import Kind
 from audit.data.threads import ordered_map
 from audit.errors import BadSample
-from audit.tables import FILES
+from audit.tables import FILES, PICTURE
 
-MANIFEST, PICTURE, MASK, ANNOTATION = "manifest", "picture", "mask", "annotation"
+MANIFEST, MASK, ANNOTATION = "manifest", "mask", "annotation"
 MISSING = "missing"
 UNREADABLE = "unreadable"
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 
 from audit.config import Data
 from audit.config_file import load_config
+from audit.data.copies import _store
 from audit.data.files import files_of
 from audit.data.sources import read_samples
 from audit.errors import DataError
@@ -101,6 +104,24 @@ def test_an_audit_of_a_store_in_memory_equals_that_of_the_folder(
     memory = fsspec.filesystem("memory")
     assert_same(local, run_elsewhere(local, memory, "/clinic", "memory://clinic", tmp_path / "run"))
     memory.store.clear()
+
+
+def test_two_that_share_an_empty_cache_but_no_locks_read_what_is_there(
+    bucket: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As two processes do."""
+    monkeypatch.setenv("CUECHECK_CACHE", str(tmp_path))
+    contents = [os.urandom(100_000) for _ in range(30)]
+    for number, content in enumerate(contents):
+        bucket.pipe_file(f"ward/shared/{number}.bin", content)
+    stores = [_store("s3://ward/shared", process) for process in (-1, -2)]
+    assert not set(stores[0].locks) & set(stores[1].locks)
+    with ThreadPoolExecutor(8) as pool:
+        wanted = [(store, number) for number in range(len(contents)) for store in stores]
+        read = pool.map(lambda item: item[0].copy_of(f"{item[1]}.bin").read_bytes(), wanted)
+        assert list(read) == [contents[number] for _, number in wanted]
+    copies = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert sorted(path.read_bytes() for path in copies) == sorted(contents)
 
 
 def test_a_bucket_that_is_not_there_is_told(bucket: Any) -> None:

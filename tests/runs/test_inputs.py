@@ -8,6 +8,7 @@ import pytest
 
 from audit.config import Audit
 from audit.errors import RunError
+from audit.runs import inputs
 from audit.runs.inputs import files_changed, model_files, with_files
 from audit.tables import FILES, read_table, write_table
 
@@ -19,7 +20,11 @@ def table(path: Path, files: dict[tuple[str, str], str | None]) -> Path:
     return path
 
 
-def test_each_kind_of_change_is_named(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at_once", [1, 3, 1_000_000])
+def test_each_kind_of_change_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(inputs, "_AT_ONCE", at_once)
     before = {
         ("picture", "same.png"): "a",
         ("picture", "other.png"): "b",
@@ -70,8 +75,8 @@ def test_the_files_of_the_model_follow_those_of_the_data(tmp_path: Path) -> None
             "checkpoint": tmp_path / "weights.safetensors",
         },
     }
-    inputs = {"checkpoint": "w", "factory": "f", "data": "d"}
-    with_files(data, model_files(Audit.model_validate(tree), inputs), tmp_path / "all.parquet")
+    digests = {"checkpoint": "w", "factory": "f", "data": "d"}
+    with_files(data, model_files(Audit.model_validate(tree), digests), tmp_path / "all.parquet")
     found = read_table(tmp_path / "all.parquet", FILES).astype(object)
     assert found.where(found.notna(), None).to_numpy().tolist() == [
         ["picture", "a.png", 1, "a"],

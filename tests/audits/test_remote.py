@@ -27,6 +27,7 @@ from tests.tiny import write_tiny
 
 KEY, SECRET = "canary-of-the-key", "canary-of-the-secret-key"
 SMALL = {"model.train.epochs": "1", "checks.enabled": "false", "discovery.enabled": "false"}
+SMALL |= {"data.max_bad_fraction": "0.5"}
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,12 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     folder = tmp_path_factory.mktemp("remote")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("CUECHECK_CACHE", str(folder / "cache"))
-        yield run_on(write_tiny(folder / "data"), ".", folder / "local")
+        config = write_tiny(folder / "data")
+        (config.parent / "images/test-disc-dark-0.png").write_bytes(b"no picture")
+        (config.parent / "masks/test-disc-dark-1.png").unlink()
+        manifest = config.parent / "manifest.csv"
+        manifest.write_text(manifest.read_text().replace("images/test-disc-dark-2", "../../x"))
+        yield run_on(config, ".", folder / "local")
 
 
 def run_on(config: Path, root: str, out: Path) -> Run:
@@ -83,6 +89,7 @@ def assert_same(one: Run, other: Run) -> None:
             pd.testing.assert_frame_equal(*map(pd.read_parquet, paths))
             compared += 1
     assert compared > 8
+    assert (pd.read_parquet(one.table("samples"))["status"] == "quarantined").sum() == 3
 
 
 def test_an_audit_of_a_bucket_equals_that_of_the_folder(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from audit.urls import checked_root
 
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
@@ -17,6 +19,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0)]
+Root = Annotated[Path | str, BeforeValidator(checked_root)]  # text only where it is a URL
 PixelValues = Annotated[list[int], Field(min_length=1)]
 
 
@@ -79,7 +82,11 @@ class Data(Section):
         description="manifest: a CSV or Parquet table; folder: <root>/<split>/<class>/picture or "
         "<root>/<class>/picture; scenes: the embedded demo",
     )
-    root: Path | None = Field(None, description="data root; nothing outside it is read")
+    root: Root | None = Field(
+        None,
+        description="data root, a folder or a URL such as s3://bucket/folder; nothing outside it "
+        "is read",
+    )
     manifest: str = Field("manifest.csv", description="CSV or Parquet, relative to the root")
     columns: Columns = Columns()
     attributes: Names = Field([], description="columns that define subgroups")
@@ -119,6 +126,8 @@ class Data(Section):
     def _root_is_named(self) -> Data:
         if self.root is None and self.source != "scenes":
             raise ValueError("root: needed for this source; name the folder that holds the data")
+        if isinstance(self.root, str) and self.source == "scenes":
+            raise ValueError("root: scenes are drawn into a folder, so it cannot be a URL")
         unknown = {name for group in self.crossed for name in group} - set(self.attributes)
         if unknown:
             raise ValueError(f"crossed: {sorted(unknown)} not among attributes {self.attributes}")

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from audit.config import Audit, GatePolicy, Policy, Section
 from audit.errors import ConfigError
+from audit.urls import SECRET
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 
@@ -255,11 +256,13 @@ def _resolved(config: Audit, file: Path) -> Audit:
     def absolute(path: Path | None) -> Path | None:
         return _absolute(path, file)
 
-    model = config.model
+    model, root = config.model, config.data.root
     outputs = absolute(model.outputs) if isinstance(model.outputs, Path) else model.outputs
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+            "data": config.data.model_copy(
+                update={"root": root if isinstance(root, str) else absolute(root)}
+            ),
             "output": config.output.model_copy(update={"folder": absolute(config.output.folder)}),
             "policy": _resolved_policy(config.policy, file),
             "model": model.model_copy(
@@ -282,7 +285,7 @@ def _faults(error: ValidationError, path: Path, tree: yaml.Node, schema: Schema)
         keys, line = _locate(tree, fault["loc"], schema, unknown=unknown)
         place = f"{path}:{line}: {'.'.join(keys) or 'the configuration'}"
         messages.setdefault(place, []).append(_message(dict(fault), schema))
-        if _is_scalar(fault["input"]) and not unknown:
+        if _is_scalar(fault["input"]) and not unknown and fault["type"] != SECRET:
             got[place] = f" (got {str(fault['input'])[:80]!r})"
     return "\n".join(
         f"{place}: {', or '.join([first, *(text.removeprefix(_OUGHT) for text in others)])}"

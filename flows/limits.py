@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from audit.config import Audit
-from audit.data.sources.scenes import cache_folder
+from audit.data.cache import cache_folder
 from audit.errors import RunError
 from audit.models.devices import choose_device, device_name, gpus
 from flows import progress

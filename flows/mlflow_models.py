@@ -8,7 +8,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from audit.data.sources.scenes import cache_folder
+from audit.data.cache import cache_folder
 from audit.errors import ConfigError, ModelError
 from audit.gate import Verdict
 from audit.runs.chain import record_digest

@@ -6,7 +6,7 @@ import os
 import tempfile
 from pathlib import Path
 
-from audit.data.sources.scenes import cache_folder
+from audit.data.cache import cache_folder
 from audit.errors import RunError
 
 QUIET = {

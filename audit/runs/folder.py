@@ -50,6 +50,11 @@ class Run:
         return self.folder / "stages" / "data.json"
 
     @property
+    def files(self) -> Path:
+        """The files of the data that was checked, each with its digest."""
+        return self.folder / "stages" / "files.parquet"
+
+    @property
     def plan(self) -> Path:
         """What will be computed: layer, test per region, digests."""
         return self.folder / "stages" / "plan.json"

@@ -120,7 +120,8 @@ def read_model(
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: cannot be read ({error})") from error
+        told = getattr(error, "strerror", None) or error
+        raise ConfigError(f"{path}: cannot be read ({told})") from error
     try:
         tree, raw = _parsed(text, str(path))
     except _YAML_ERRORS as error:
@@ -143,9 +144,24 @@ def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
     """YAML as nodes, which know their lines, and as values."""
     tree = yaml.compose(text, Loader=yaml.SafeLoader)
     _refuse_what_unfolds(tree, where)
+    _refuse_no_dates(tree, where)
     values = yaml.safe_load(text)
     _refuse_repeated_keys(tree, where)
     return tree, values
+
+
+def _refuse_no_dates(node: yaml.Node | None, where: str) -> None:
+    """Of a date that no calendar has, PyYAML does not tell the line."""
+    if isinstance(node, yaml.ScalarNode) and node.tag == "tag:yaml.org,2002:timestamp":
+        try:
+            yaml.SafeLoader("").construct_object(node)
+        except ValueError as error:
+            line = node.start_mark.line + 1
+            raise ConfigError(f"{where}:{line}: {node.value} is no date ({error})") from error
+    elif isinstance(node, yaml.CollectionNode):
+        for item in node.value:
+            for part in item if isinstance(item, tuple) else (item,):
+                _refuse_no_dates(part, where)
 
 
 def _refuse_what_unfolds(tree: yaml.Node | None, where: str) -> None:

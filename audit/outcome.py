@@ -20,7 +20,7 @@ def write_outcome(judgement: Judgement, folder: Path, *runs: Run) -> None:
     Raises
     ------
     RunError
-        If the folder is a run or lies in one: a sealed run is not altered.
+        If the folder is a file, a run or lies in one: a sealed run is not altered.
     """
     _make_outside(folder, runs)
     judgement.write(folder)
@@ -52,4 +52,6 @@ def _make_outside(folder: Path, runs: Sequence[Run]) -> None:
             raise RunError(f"{folder}: lies in the run {run.folder}, which stays as it is")
     if Run(folder).record.exists() or Run(folder).identity.exists():
         raise RunError(f"{folder}: a run, which stays as it is; choose another folder")
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"{folder}: is a file; name a folder to write the judgement to")
     folder.mkdir(parents=True, exist_ok=True)

@@ -157,7 +157,14 @@ def test_no_text_is_a_traceback(tmp_path: Path, text: str) -> None:
         _load(tmp_path, text)
 
 
-@pytest.mark.parametrize("value", ["2024-02-30", "!!int abc", "&a [*a]", "[" * 3000, "{a"])
+def test_a_date_that_no_calendar_has_is_told_with_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "audit.yaml"
+    path.write_text("name: x\ndata:\n  train: {day: 2024-02-30}\n")
+    with pytest.raises(ConfigError, match=r"audit\.yaml:3: 2024-02-30 is no date \(day is out"):
+        load_config(path)
+
+
+@pytest.mark.parametrize("value", ["!!int abc", "&a [*a]", "[" * 3000, "{a"])
 def test_no_override_is_a_traceback(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match="--set description: not a YAML value: "):
         _load(tmp_path, GOOD, description=value)

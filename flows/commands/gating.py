@@ -98,6 +98,8 @@ def gate(
         raise typer.Exit(verdict.exit_code)
     judgement = judge_for_pipeline(request)
     tell_verdict(judgement.verdict, judgement.records(), as_json)
+    if recompute and not as_json:
+        screen.print("recomputed: evidence, findings and verdict follow from the run's tables")
     raise typer.Exit(judgement.verdict.exit_code)
 
 

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from audit.atomic import NO_ROOM, replacing_folder
 from audit.config import WHERE_COMPUTED, Audit
 from audit.config_file import dump_config, load_config
 from audit.errors import RunError
 from audit.runs.files import digest_of, read_json, write_json, write_text
+
+PATIENCE = 0.5  # seconds: who only asks whether a run is worked on holds its lock for a moment
 
 
 @dataclass(frozen=True)
@@ -185,27 +187,40 @@ def working_on(run: Run) -> Iterator[None]:
         If another process works on it.
     """
     try:
-        with FileLock(run.lock, timeout=0):
-            for leftover in run.folder.rglob(".*.tmp"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        with FileLock(run.lock, timeout=PATIENCE):
+            remove_leftovers(run)
             yield
     except Timeout as error:
         raise RunError(f"{run.folder}: another process works on this run; wait for it") from error
 
 
+def leftovers(run: Run) -> list[Path]:
+    """What processes that were killed left half-written; links are not followed."""
+    return sorted(run.folder.rglob(".*.tmp"))
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove what processes that were killed left half-written."""
+    for leftover in leftovers(run):
+        if leftover.is_dir() and not leftover.is_symlink():
+            shutil.rmtree(leftover)
+        else:
+            leftover.unlink(missing_ok=True)  # it may have lain in another
+
+
 def _create(run: Run, config: Audit, digest: str) -> None:
     """Make the folder with its configuration and identity, as a whole, unless it is there now."""
-    draft = Run(run.folder.with_name(f".{run.folder.name}.{uuid4().hex}.tmp"))
     started = datetime.now(UTC).isoformat()
     try:
-        draft.checked.parent.mkdir(parents=True)
-        write_text(draft.config_file, dump_config(config))
-        write_json(draft.identity, {"config_digest": digest, "started": started})
-        draft.folder.replace(run.folder)
+        with replacing_folder(run.folder, keep=lambda there: True) as folder:
+            draft = Run(folder)
+            draft.checked.parent.mkdir()
+            write_text(draft.config_file, dump_config(config))
+            write_json(draft.identity, {"config_digest": digest, "started": started})
     except OSError as error:
-        shutil.rmtree(draft.folder, ignore_errors=True)
-        if not run.identity.is_file():  # else another start was quicker
-            raise RunError(f"{run.folder}: cannot be made ({error.strerror})") from error
+        if error.errno in NO_ROOM:
+            raise
+        raise RunError(f"{run.folder}: cannot be made ({error.strerror})") from error
 
 
 def config_digest(config: Audit) -> str:

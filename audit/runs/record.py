@@ -141,7 +141,8 @@ def _check_there(run: Run, recorded: dict[str, Any], needed: Sequence[str]) -> N
 def _check_unaltered(run: Run, recorded: dict[str, Any], name: str) -> None:
     path = run.folder / name
     if path.is_file() and file_digest(path) != recorded[name]:
-        raise RunError(f"{path}: altered after the run was sealed; run the audit again")
+        cure = f"`cuecheck report {run.folder}`" if name == REBUILT else "run the audit again"
+        raise RunError(f"{path}: altered after the run was sealed; {cure}")
 
 
 def _recorded(run: Run) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from audit.gate.outputs import printable
 from audit.judgement import obeyed_verdict, today
 from audit.runs.folder import Run, start_or_resume, working_on
 from flows.artifacts import publish
+from flows.logs import logged
 from flows.tasks import run_tasks
 
 GATE_STATES = {
@@ -62,7 +63,7 @@ def audit_flow(config: Audit, out: str | None = None) -> State[Any]:
         Run folder; default: the newest unfinished run of this audit, or a new one.
     """
     run = start_or_resume(config, Path(out) if out else None)
-    with working_on(run):
+    with working_on(run), logged(run, config):
         if run.finished:
             steps.check_finished(run)
         else:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from audit import steps
+from audit.events import stage
 from audit.runs.folder import Run, working_on
 from flows import progress
+from flows.logs import logged
 from reports.build import build_report
 
 
@@ -16,7 +18,7 @@ def run_directly(run: Run) -> None:
     RunError
         If another process works on the run, or data or model are not those it was started with.
     """
-    with working_on(run):
+    with working_on(run), logged(run, run.config()):
         _run_stages(run)
 
 
@@ -44,5 +46,6 @@ def conclude(run: Run) -> None:
     steps.judge(run)
     steps.illustrate(run)
     steps.trace(run)
-    build_report(run.folder)
+    with stage("report"):
+        build_report(run.folder)
     steps.seal(run)

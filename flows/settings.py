@@ -23,6 +23,23 @@ QUIET = {
 }
 
 
+#: Settings without which Prefect, Ray or MLflow tell their makers about their use.
+TELEMETRY = (
+    "DO_NOT_TRACK",
+    "PREFECT_SERVER_ANALYTICS_ENABLED",
+    "RAY_USAGE_STATS_ENABLED",
+    "MLFLOW_DISABLE_TELEMETRY",
+)
+
+
+def telemetry_is_off() -> bool:
+    """Whether the telemetry of the libraries that cuecheck starts is off, as :func:`apply` has it.
+
+    It is where none of the settings says otherwise.
+    """
+    return all(os.environ.get(name, QUIET[name]) == QUIET[name] for name in TELEMETRY)
+
+
 def apply() -> None:
     """Set what the user has not set; a ``PREFECT_API_URL`` of the user's wins.
 

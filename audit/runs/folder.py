@@ -131,6 +131,11 @@ class Run:
         return self.folder / ".lock"
 
     @property
+    def log(self) -> Path:
+        """Events, a JSON object a line: those of every start, so no part of the record."""
+        return self.folder / "log.jsonl"
+
+    @property
     def finished(self) -> bool:
         """Whether the run has been sealed."""
         return self.record.is_file()
@@ -202,10 +207,15 @@ def leftovers(run: Run) -> list[Path]:
 def remove_leftovers(run: Run) -> None:
     """Remove what processes that were killed left half-written."""
     for leftover in leftovers(run):
-        if leftover.is_dir() and not leftover.is_symlink():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink(missing_ok=True)  # it may have lain in another
+        remove_path(leftover)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _create(run: Run, config: Audit, digest: str) -> None:

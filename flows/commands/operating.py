@@ -8,7 +8,7 @@ import typer
 
 from audit.errors import ConfigError
 from flows.commands.app import app
-from flows.commands.options import ConfigArgument, SetOption, read_each
+from flows.commands.options import ConfigArgument, SetOption, VerboseOption, read_each
 
 
 @app.command()
@@ -16,6 +16,7 @@ def schedule(
     config: ConfigArgument,
     cron: Annotated[str, typer.Option("--cron", help='When, e.g. "0 3 * * 1": Mondays at 3.')],
     overrides: SetOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Serve the audit on a schedule until stopped, on your Prefect API or a local server."""
     from flows.schedule import serve
@@ -25,4 +26,8 @@ def schedule(
         raise ConfigError(
             f"a schedule is for one label; name it, e.g. --set data.target={audit.data.target}"
         )
+    if verbose:
+        from flows.logs import be_verbose
+
+        be_verbose()
     serve(audit, cron)

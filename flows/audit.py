@@ -11,7 +11,7 @@ from flows import settings
 
 settings.apply()
 
-from httpx import TransportError
+from httpx import HTTPError
 from prefect import flow  # reads its settings when imported
 from prefect.client.schemas import FlowRun, State
 from prefect.exceptions import PrefectException
@@ -35,7 +35,7 @@ GATE_STATES = {
 }
 
 #: What Prefect raises where its API is out of reach; RuntimeError is that of its own server.
-PREFECT_ERRORS = (PrefectException, RuntimeError, TransportError)
+PREFECT_ERRORS = (PrefectException, RuntimeError, HTTPError)
 
 
 def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:

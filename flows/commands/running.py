@@ -134,12 +134,14 @@ def _found(run: Any, audit: Audit) -> str:
 def _through_prefect(audit: Audit, started: Any) -> None:
     from flows.audit import GATE_STATES, PREFECT_ERRORS, audit_flow
     from flows.server import prefect_api
+    from flows.settings import check_home
 
     shared = audit.execution.runner in ("dask", "ray")
     try:
         with prefect_api() if shared else nullcontext():
             state = audit_flow(audit, str(started.folder), return_state=True)
     except PREFECT_ERRORS as error:  # the audit's own are in the state
+        check_home()
         raise RunError(
             f"Prefect cannot be reached ({error}); check PREFECT_API_URL, or use --no-prefect"
         ) from error

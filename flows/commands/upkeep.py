@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
 from audit.errors import RunError
 from flows.commands.app import app
@@ -125,14 +124,16 @@ def _samples(found: Status) -> str | None:
 
 
 def _tell_each(found: list[Status]) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for column in ("state", "verdict", "stage", "shards", "size", "written", "run"):
-        table.add_column(column, no_wrap=True, overflow="ignore")
+    """A line for each run, in columns; wider than a terminal rather than cut."""
+    rows = [("state", "verdict", "stage", "shards", "size", "written", "run")]
     for one in found:
         shards = "-" if one.shards is None else f"{one.shards_done}/{one.shards}"
-        cells = (one.state, one.verdict or "-", one.stage or "-", shards, _size(one.bytes))
-        table.add_row(*map(plain, (*cells, one.written or "-", one.folder)))
-    screen.print(table, soft_wrap=True)
+        told = (one.state, one.verdict or "-", one.stage or "-", shards, _size(one.bytes))
+        rows.append((*told, one.written or "-", one.folder))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+        screen.print(plain(line.rstrip()), soft_wrap=True)
 
 
 def _size(count: int) -> str:

@@ -31,6 +31,7 @@ from tests.flows.tables import assert_same_tables
 
 #: Fewer random models and pictures: what is tested here is not what they are for.
 OVERRIDES = {"checks.draws": "5", "checks.stages": "2", "checks.samples": "16", "checks.few": "4"}
+OVERRIDES |= {"discovery.samples": "16", "output.pictures": "2"}
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import resource
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +10,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.flows.chaos import Fault, Launcher, assert_each_sample_once, launcher, survive
+from tests.flows.chaos import (
+    OVERRIDES,
+    Fault,
+    Launcher,
+    assert_each_sample_once,
+    launcher,
+    survive,
+)
+from tests.flows.tables import assert_same_tables
 
 KILLS, KILLS_AT_RENAME = 6, 4
 
@@ -86,3 +97,63 @@ def test_full_disk_is_told_and_the_next_start_finishes(
     assert "No space left on device; free some, and the same command goes on" in (
         survival.first.told
     )
+
+
+@pytest.mark.slow
+def test_full_disk_through_prefect_is_told_in_one_line(
+    tiny: Path,
+    undisturbed: Undisturbed,
+    launched: Launcher,
+    tmp_path: Path,
+    environment: Mapping[str, str],
+) -> None:
+    script = f"""
+import errno, sys
+from audit import atomic
+from flows.cli import main
+
+def flush(path):
+    if "shards" in str(path) and "00002" in str(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+atomic._flush = flush
+settings = {[f"--set={key}={value}" for key, value in OVERRIDES.items()]!r}
+sys.argv = ["cuecheck", "run", {str(tiny)!r}, "-q", "--out", {str(tmp_path / "run")!r}, *settings]
+main()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        capture_output=True,
+        text=True,
+        env={**environment, "OMP_NUM_THREADS": "1"},
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 2, done.stderr
+    (told,) = done.stderr.splitlines()
+    assert "00002" in told
+    assert "No space left on device; free some, and the same command goes on" in told
+    assert not list(tmp_path.rglob("*.tmp"))
+    assert launched.start(tmp_path / "run").status == 0
+    assert_same_tables(undisturbed.folder, tmp_path / "run")
+
+
+def test_a_home_of_prefect_without_room_is_told_in_one_line(
+    tiny: Path, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    def no_large_files() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, resource.RLIM_INFINITY))
+
+    done = subprocess.run(
+        [sys.executable, "-m", "flows", "run", str(tiny), "-q", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        env={**environment, "PREFECT_HOME": str(tmp_path / "home")},
+        preexec_fn=no_large_files,
+        check=False,
+        timeout=600,
+    )
+    assert done.returncode == 2
+    (told,) = done.stderr.splitlines()
+    assert told.startswith(f"error: PREFECT_HOME {tmp_path / 'home'}: cannot be written (File too")
+    assert told.endswith("or use --no-prefect")

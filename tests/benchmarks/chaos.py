@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -56,8 +57,9 @@ def main() -> None:
             survivals = []
             drawn = faults(options.kills, options.errors, options.seed, ending)
             for i, fault in enumerate(drawn):
-                out = folder / "runs" / str(i)
+                out = folder / "runs" / str(i) / "run"
                 survivals.append((fault, survive(launched, out, fault, folder / "undisturbed")))
+                print(f"{i + 1} of {len(drawn)}: {fault}", file=sys.stderr, flush=True)
     _print(survivals, ending)
 
 

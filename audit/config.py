@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from audit.urls import checked_root
 
 Scalar = str | int | float | bool
 Filter = dict[str, Scalar | list[Scalar]]
@@ -17,11 +19,12 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Names = list[Annotated[str, Field(min_length=1)]]
 Side = Annotated[int, Field(ge=1)]
 Scale = Annotated[float, Field(gt=0)]
+Root = Annotated[Path | str, BeforeValidator(checked_root)]  # text only where it is a URL
 PixelValues = Annotated[list[int], Field(min_length=1)]
 
 
 #: Keys of ``execution`` that change no number; a run may go on elsewhere than it began.
-WHERE_COMPUTED = {"runner", "address", "parallel"}
+WHERE_COMPUTED = {"runner", "address", "parallel", "runs_per_device", "time_limit"}
 
 
 def sides(label: str) -> list[str]:
@@ -79,7 +82,11 @@ class Data(Section):
         description="manifest: a CSV or Parquet table; folder: <root>/<split>/<class>/picture or "
         "<root>/<class>/picture; scenes: the embedded demo",
     )
-    root: Path | None = Field(None, description="data root; nothing outside it is read")
+    root: Root | None = Field(
+        None,
+        description="data root, a folder or a URL such as s3://bucket/folder; nothing outside it "
+        "is read",
+    )
     manifest: str = Field("manifest.csv", description="CSV or Parquet, relative to the root")
     columns: Columns = Columns()
     attributes: Names = Field([], description="columns that define subgroups")
@@ -119,6 +126,8 @@ class Data(Section):
     def _root_is_named(self) -> Data:
         if self.root is None and self.source != "scenes":
             raise ValueError("root: needed for this source; name the folder that holds the data")
+        if isinstance(self.root, str) and self.source == "scenes":
+            raise ValueError("root: scenes are drawn into a folder, so it cannot be a URL")
         unknown = {name for group in self.crossed for name in group} - set(self.attributes)
         if unknown:
             raise ValueError(f"crossed: {sorted(unknown)} not among attributes {self.attributes}")
@@ -426,6 +435,9 @@ class Policy(Section):
         0.8, description="part of the pictures with the region that must be tested to clear it"
     )
     waivers: Path | None = Field(None, description="file of accepted findings, each for a time")
+    signoff: bool = Field(
+        False, description="nothing PASSes the gate until somebody signs the run off"
+    )
     worsened_effect: Fraction = Field(
         0.05, description="against a baseline: a growth of the effect beyond it is a worse finding"
     )
@@ -527,6 +539,16 @@ class Execution(Section):
         ge=1,
         description="shards at a time: threads, or workers on this machine; default: one per GPU, "
         "or 2",
+    )
+
+    runs_per_device: int | None = Field(
+        None,
+        ge=1,
+        description="runs at a time on a device of this machine, others wait; default: one on a "
+        "GPU, any number on a CPU",
+    )
+    time_limit: float | None = Field(
+        None, gt=0, description="minutes after which a run stops; the next start goes on with it"
     )
 
     @model_validator(mode="after")

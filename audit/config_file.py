@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +18,7 @@ from pydantic import ValidationError
 
 from audit.config import Audit, GatePolicy, Policy, Section
 from audit.errors import ConfigError
+from audit.urls import SECRET
 
 SHIPPED = Path(__file__).resolve().parents[1] / "configs"
 
@@ -54,6 +56,37 @@ def load_config(
         If the file cannot be read or does not describe an audit; one line per fault.
     """
     return _resolved(read_model(path, Audit, overrides, sealed=sealed), path)
+
+
+def overridden(config: Audit, overrides: Mapping[str, Any]) -> Audit:
+    """A configuration with some keys changed.
+
+    Parameters
+    ----------
+    config
+        As read.
+    overrides
+        Dotted key to value, e.g. ``{"model.train.epochs": 3}``; relative paths are relative to the
+        working directory.
+
+    Raises
+    ------
+    ConfigError
+        Naming the key that is unknown or whose value does not fit.
+    """
+    if not overrides:
+        return config
+    raw = config.model_dump(mode="json")
+    for key, value in overrides.items():
+        section, last = _section(raw, key, "overrides")
+        section[last] = value
+    try:
+        return _resolved(Audit.model_validate(raw), Path("overrides").absolute())
+    except ValidationError as error:
+        fault = error.errors()[0]
+        place = ".".join(map(str, fault["loc"]))
+        message = _message(dict(fault), Audit.model_json_schema())
+        raise ConfigError(f"overrides: {place}: {message}") from error
 
 
 def load_policy(path: Path) -> GatePolicy:
@@ -151,13 +184,19 @@ def _refuse_repeated_keys(node: yaml.Node | None, where: str) -> None:
         _refuse_repeated_keys(value, where)
 
 
-def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
+def _section(raw: dict[str, Any], dotted: str, option: str) -> tuple[dict[str, Any], str]:
+    """Where the value of a dotted key lies, and its last name."""
     *parents, last = dotted.split(".")
     section = raw
     for parent in parents:
         section = section.setdefault(parent, {})
         if not isinstance(section, dict):
-            raise ConfigError(f"--set {dotted}: '{parent}' is not a section")
+            raise ConfigError(f"{option} {dotted}: '{parent}' is not a section")
+    return section, last
+
+
+def _override(raw: dict[str, Any], dotted: str, value: str) -> None:
+    section, last = _section(raw, dotted, "--set")
     try:
         _, section[last] = _parsed(value, f"--set {dotted}")
     except _YAML_ERRORS as error:
@@ -217,11 +256,13 @@ def _resolved(config: Audit, file: Path) -> Audit:
     def absolute(path: Path | None) -> Path | None:
         return _absolute(path, file)
 
-    model = config.model
+    model, root = config.model, config.data.root
     outputs = absolute(model.outputs) if isinstance(model.outputs, Path) else model.outputs
     return config.model_copy(
         update={
-            "data": config.data.model_copy(update={"root": absolute(config.data.root)}),
+            "data": config.data.model_copy(
+                update={"root": root if isinstance(root, str) else absolute(root)}
+            ),
             "output": config.output.model_copy(update={"folder": absolute(config.output.folder)}),
             "policy": _resolved_policy(config.policy, file),
             "model": model.model_copy(
@@ -244,7 +285,7 @@ def _faults(error: ValidationError, path: Path, tree: yaml.Node, schema: Schema)
         keys, line = _locate(tree, fault["loc"], schema, unknown=unknown)
         place = f"{path}:{line}: {'.'.join(keys) or 'the configuration'}"
         messages.setdefault(place, []).append(_message(dict(fault), schema))
-        if _is_scalar(fault["input"]) and not unknown:
+        if _is_scalar(fault["input"]) and not unknown and fault["type"] != SECRET:
             got[place] = f" (got {str(fault['input'])[:80]!r})"
     return "\n".join(
         f"{place}: {', or '.join([first, *(text.removeprefix(_OUGHT) for text in others)])}"

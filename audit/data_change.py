@@ -8,7 +8,7 @@ import pandas as pd
 
 from audit.evidence.inputs import Inputs
 from audit.runs.folder import Run
-from audit.tables import PROPERTIES, read_table
+from audit.tables import FILES, PICTURE, PROPERTIES, SAMPLES, read_table
 
 
 @dataclass(frozen=True)
@@ -21,9 +21,9 @@ class DataChange:
         How many were audited in either run.
     unaltered, altered
         Those audited in both, by name: the same; or with another label or cluster, or another
-        picture (its measured properties differ).
+        picture (its SHA-256 differs; of runs without ``files``, its measured properties).
     checked
-        Whether pictures could be told apart: both runs keep their properties.
+        Whether pictures could be told apart: both runs keep ``files``, or their properties.
     """
 
     before: int
@@ -48,17 +48,28 @@ def data_change(before: Run, now: Run, earlier: Inputs, after: Inputs) -> DataCh
     told = [inputs.samples.set_index("sample_id") for inputs in (earlier, after)]
     both = told[0].index.intersection(told[1].index)
     altered = _differ(*(table.loc[both, ["label", "cluster_id"]] for table in told))
-    checked = all(run.table("properties").is_file() for run in (before, now))
-    if checked:
-        properties = [_properties(run).reindex(both) for run in (before, now)]
-        altered |= _differ(*properties)
+    telling = [
+        read
+        for name, read in (("files", _hashes), ("properties", _properties))
+        if all(run.table(name).is_file() for run in (before, now))
+    ]
+    for read in telling[:1]:
+        altered |= _differ(*(read(run).reindex(both) for run in (before, now)))
     return DataChange(
         before=len(told[0]),
         now=len(told[1]),
         unaltered=list(both[~altered]),
         altered=list(both[altered]),
-        checked=checked,
+        checked=bool(telling),
     )
+
+
+def _hashes(run: Run) -> pd.DataFrame:
+    """SHA-256 of every sample's picture."""
+    files = read_table(run.table("files"), FILES, ["path", "sha256"], {"kind": PICTURE})
+    samples = read_table(run.table("samples"), SAMPLES, ["sample_id", "path"])
+    hashes = files.drop_duplicates("path").set_index("path")["sha256"]
+    return samples.set_index("sample_id")["path"].map(hashes).to_frame()
 
 
 def _properties(run: Run) -> pd.DataFrame:

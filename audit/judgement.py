@@ -43,11 +43,15 @@ from audit.gate import (
     with_origins,
 )
 from audit.gate.baseline import Side, ratchet
+from audit.gate.findings import name_of
+from audit.gate.signoff import SignOff, decide_signed
 from audit.gate.waivers import Waiver, Waivers
 from audit.release import Release, check_release
+from audit.runs.chain import previous_link
 from audit.runs.files import file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
 from audit.runs.record import NEEDED, check_record, is_recorded
+from audit.signoff import read_signoff
 from audit.tables import (
     ASSOCIATION,
     ATTENTION,
@@ -152,11 +156,13 @@ def judge_run(run: Run, day: date) -> Judgement:
         write_text(run.waivers, yaml.safe_dump(told, allow_unicode=True, sort_keys=False))
     facts = _facts_anew(run, config)
     findings, warnings = waive(facts.findings(config), waivers, day)
+    if config.policy.signoff:
+        warnings = [*warnings, "A release needs a sign-off; until then the gate says ERROR."]
     return Judgement(config, facts, findings, decide(findings, [*facts.warnings, *warnings]))
 
 
 def obeyed_verdict(run: Run, day: date) -> Verdict:
-    """The verdict of a finished and unaltered run, with its waivers as they hold on a day.
+    """The verdict of a finished and unaltered run, with waivers and sign-off as they hold on a day.
 
     Raises
     ------
@@ -164,7 +170,8 @@ def obeyed_verdict(run: Run, day: date) -> Verdict:
         If the run is unfinished, altered or incomplete.
     """
     check_record(run)
-    if run.config().policy.waivers is None:
+    policy = run.config().policy
+    if policy.waivers is None and not policy.signoff and not run.signoff.exists():
         return Verdict.read(run.verdict)
     return judge_again(run, day).verdict
 
@@ -214,7 +221,9 @@ def judge_again(
     if recompute:
         _refuse_what_does_not_follow(run, own)
     facts = _stored_facts(run) if rules is None else _facts_under(run, own, config)
-    findings, void = waive(facts.findings(config), _waivers(run, rules, config, waivers), day)
+    signoff = read_signoff(run)
+    accepted = [*_waivers(run, rules, config, waivers), *_signed_waivers(signoff, config)]
+    findings, void = waive(facts.findings(config), accepted, day)
     warnings = [*facts.warnings, *void]
     if release is not None:
         try:
@@ -231,7 +240,36 @@ def judge_again(
         then, name = Verdict.read(baseline.verdict).verdict, baseline.folder.resolve().name
         warnings.append(f"Compared with the baseline {name}, whose verdict is {then}.")
         warnings += other_data
-    return Judgement(config, facts, findings, decide(findings, warnings))
+    findings, verdict = decide_signed(findings, warnings, signoff, required=config.policy.signoff)
+    return Judgement(config, facts, findings, verdict)
+
+
+def worse_than_before(run: Run, day: date) -> list[str]:
+    """What a run confirms that the run of its audit before did not, or less so; in sentences.
+
+    The run before is the one that its record names. Without one everything is new.
+    """
+    link = previous_link(run)
+    if link is None:
+        found = [finding for finding in judge_again(run, day).findings if _convicts(finding)]
+        return [f"No run before; new: {_listed(found)}."] if found else []
+    before = Run(run.folder.resolve().parent / link.run)
+    judged = judge_again(run, day, baseline=before)
+    if judged.verdict.verdict == "ERROR":
+        return [f"Not compared with {link.run}: {judged.verdict.reason}"]
+    return [
+        f"{told} compared with {link.run}: {_listed(found)}."
+        for told, change in (("New", "new"), ("Worse", "worsened"))
+        if (found := [f for f in judged.findings if _convicts(f) and f.change == change])
+    ]
+
+
+def _convicts(finding: Finding) -> bool:
+    return finding.status == "CONFIRMED"
+
+
+def _listed(findings: Sequence[Finding]) -> str:
+    return ", ".join(name_of(finding) for finding in findings)
 
 
 def _under(config: Audit, rules: GatePolicy) -> Audit:
@@ -296,6 +334,11 @@ def _waivers(
         if rules is None:
             check_record(run, needed=(*NEEDED, run.waivers.name))
     return [] if given is None else read_waivers(given, sealed=given == run.waivers)
+
+
+def _signed_waivers(signoff: SignOff | None, config: Audit) -> Sequence[Waiver]:
+    """What a sign-off accepts; only where the policy, which is sealed, gives people that say."""
+    return signoff.waivers if signoff is not None and config.policy.signoff else []
 
 
 def _against(

@@ -75,9 +75,8 @@ def _loaded(run: Run) -> Context:
     then = {**unchanging(decided["environment"]), **_of(decided["inputs"], "code", "weights")}
     then["libraries"] = _of(then["libraries"], *now["libraries"])
     if other := changes(then, now):
-        raise RunError(
-            f"{run.folder}: planned elsewhere; here ({gethostname()}) {', '.join(other)}"
-        )
+        here = f"{gethostname()} would compute other numbers than were planned"
+        raise RunError(f"{run.folder}: {here}: {', '.join(other)}")
     return replace(
         context,
         layer=decided["layer"],

@@ -20,8 +20,10 @@ from audit.context import (
     why_not_guided,
     why_this_layer,
 )
+from audit.data.copies import compare_anew
 from audit.data.dataset import Dataset, check_dataset, open_dataset, quarantine_limit
 from audit.data.images import read_picture
+from audit.data.presence import absent_regions, missing_files
 from audit.data.reasons import Kind
 from audit.gate import read_waivers
 from audit.interventions import check_fills
@@ -61,10 +63,11 @@ def preview(config: Audit) -> Preview:
     if config.policy.waivers is not None:
         read_waivers(config.policy.waivers)
     check_fills(config.interventions.fills)
+    compare_anew()
     dataset = open_dataset(config)
     quarantine_limit(dataset.samples, config.data.max_bad_fraction)
     few = dataset.subset(_some(dataset))
-    samples, _ = check_dataset(few, workers=config.execution.workers)
+    samples, properties = check_dataset(few, workers=config.execution.workers)
     if (samples["status"] == QUARANTINED).all():
         quarantine_limit(samples, 0)
     classifier = _classifier(config, dataset.classes)
@@ -86,6 +89,8 @@ def preview(config: Audit) -> Preview:
         cells=_cells(dataset.samples),
         warnings=_warnings(config, dataset, context.tests, samples)
         + _shared_clusters(dataset.samples)
+        + missing_files(config, dataset)
+        + absent_regions(config, few, samples, properties)
         + _ambiguous_masks(config, few, samples)
         + ([f"no Guided Grad-CAM: {refusal}"] if refusal else []),
     )

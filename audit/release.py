@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from audit.config import Data
+from audit.data.files import files_of
 from audit.errors import RunError
 from audit.runs.changes import short_hash
 from audit.runs.files import file_digest, read_json
@@ -71,7 +72,7 @@ def manifest_digest(data: Data) -> dict[str, str]:
     """SHA-256 of the file that lists the samples, for the provenance; empty where there is none."""
     if data.source != "manifest" or data.root is None:
         return {}
-    return {"manifest": file_digest(data.root / data.manifest)}
+    return {"manifest": file_digest(files_of(data.root).table(data.manifest, "data.manifest"))}
 
 
 def _weights(run: Run, hashes: Mapping[str, Any]) -> object:

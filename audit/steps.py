@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
@@ -17,6 +18,7 @@ import pandas as pd
 from audit.checks.scorecard import examine_explainer
 from audit.config import WHERE_COMPUTED
 from audit.context import choose_tests, load_context, usable, why_not_guided
+from audit.data.copies import compare_anew
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digests
 from audit.data.duplicates import find_duplicates
@@ -38,6 +40,7 @@ from audit.release import manifest_digest
 from audit.runs.changes import START_ANEW, changes, refuse
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
+from audit.runs.inputs import model_files, refuse_other_data, with_files
 from audit.runs.provenance import (
     code_digest,
     environment,
@@ -54,6 +57,7 @@ from audit.tables import (
     CUE_ASSOCIATIONS,
     CUES,
     DUPLICATES,
+    FILES,
     INTERVENTIONS,
     MAPS,
     NEURONS,
@@ -89,16 +93,19 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         installed.
     """
     config = run.config()
+    compare_anew()
     check_fills(config.interventions.fills)
     if config.policy.waivers is not None and not run.finished:
         read_waivers(config.policy.waivers)  # a fault in it is better told now than at the end
     drawn = config.data.scenes.train + config.data.scenes.audit
     dataset = open_dataset(config, progress=lambda done: progress("draw scenes", done, drawn))
-    begun = {**data_digests(config, dataset), "code": code_digest()}
     if run.checked.is_file():
-        if changed := changes(read_json(run.data), begun):
-            refuse(run, changed)
+        with TemporaryDirectory() as folder:  # a finished run stays as it is
+            found = Path(folder) / run.files.name
+            now = {**data_digests(config, dataset, found), "code": code_digest()}
+            refuse_other_data(run, now, found)
         return
+    begun = {**data_digests(config, dataset, run.files), "code": code_digest()}
     count = len(dataset.samples)
     samples, properties = check_dataset(
         dataset,
@@ -312,6 +319,7 @@ def trace(run: Run) -> None:
     """Write where the numbers come from."""
     config, decided = run.config(), plan_of(run)
     identity = read_json(run.identity, "config_digest", "started")
+    with_files(run.files, model_files(config, decided["inputs"]), run.table(FILES.name))
     finished, kept = datetime.now(UTC), config.output.retention_days
     write_text(run.requirements, requirements())
     write_json(

@@ -23,6 +23,7 @@ QUARANTINED = "quarantined"
 UNKNOWN = "unknown"  # the level of an attribute whose value is missing
 CROSS = " x "  # joins the names of crossed attributes, and their values
 UNNAMED = "unnamed"  # a neuron that fires on no annotated region
+PICTURE = "picture"  # kind of a file
 ALL = "*"  # every class, or every subgroup
 
 _TEXT = pa.dictionary(pa.int32(), pa.string())  # few distinct values, many rows
@@ -337,12 +338,27 @@ DUPLICATES = Table(
     ),
 )
 
+FILES = Table(
+    "files",
+    (
+        Column("kind", _TEXT, "manifest | picture | mask | annotation | weights | factory"),
+        Column(
+            "path",
+            pa.string(),
+            "relative to the data root; weights: the file's name; factory: as configured",
+        ),
+        Column("bytes", pa.int64(), "size; null if missing or unreadable"),
+        Column("sha256", pa.string(), "of the contents; null if missing or unreadable"),
+    ),
+)
+
 TABLES = {
     table.name: table
     for table in (
         *(SAMPLES, ATTENTION, INTERVENTIONS, EVIDENCE, MAPS),
         *(PROPERTIES, ASSOCIATION, CELLS, DUPLICATES, SCORECARD),
         *(NEURONS, CUES, CUE_ASSOCIATIONS),
+        FILES,
     )
 }
 

@@ -6,6 +6,7 @@ from audit import steps
 from audit.events import stage
 from audit.runs.folder import Run, working_on
 from flows import progress
+from flows.limits import within_limits
 from flows.logs import logged
 from reports.build import build_report
 
@@ -16,9 +17,11 @@ def run_directly(run: Run) -> None:
     Raises
     ------
     RunError
-        If another process works on the run, or data or model are not those it was started with.
+        If another process works on the run, its time is up, or data or model are not those it was
+        started with.
     """
-    with working_on(run), logged(run, run.config()):
+    config = run.config()
+    with within_limits(config), working_on(run), logged(run, config):
         _run_stages(run)
 
 

@@ -8,11 +8,12 @@ from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
 
-import torch
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from audit.config import Execution
 from audit.errors import ConfigError
+from audit.models.devices import gpus
+from flows.server import LOOPBACK
 
 AnyRunner = TaskRunner[Any]
 
@@ -54,11 +55,6 @@ def at_a_time(execution: Execution) -> int:
     return execution.parallel or gpus(execution) or WITHOUT_GPU
 
 
-def gpus(execution: Execution) -> int:
-    """GPUs of this machine that workers are to share: none if a device is named."""
-    return torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0
-
-
 def worker_environments(count: int, devices: int) -> list[dict[str, str]]:
     """What each worker of a machine is told before it starts: the one GPU that it sees.
 
@@ -90,14 +86,10 @@ def _dask_cluster(environments: list[dict[str, str]]) -> Any:
     """Workers on this machine, each with an environment of its own, reached by TLS on loopback."""
     distributed: Any = import_module("distributed")  # untyped
     security = distributed.Security.temporary()
-    common = {"host": "127.0.0.1", "protocol": "tls://", "security": security}
-    common |= {"dashboard": False}
+    common = {"host": LOOPBACK, "protocol": "tls://", "security": security, "dashboard": False}
     nanny = {**common, "nthreads": 1, "memory_limit": 0, "silence_logs": logging.ERROR}
     return distributed.SpecCluster(
-        scheduler={
-            "cls": distributed.Scheduler,
-            "options": {**common, "port": 0},
-        },
+        scheduler={"cls": distributed.Scheduler, "options": {**common, "port": 0}},
         workers={
             index: {"cls": distributed.Nanny, "options": {**nanny, "env": environment}}
             for index, environment in enumerate(environments)
@@ -115,9 +107,8 @@ def _ray(execution: Execution) -> AnyRunner:
         own |= {
             "num_cpus": at_a_time(execution),
             "include_dashboard": False,
-            "log_to_driver": False,
             "object_store_memory": RAY_STORE_BYTES,
-            "_node_ip_address": "127.0.0.1",
+            "_node_ip_address": LOOPBACK,
         }
     runner: AnyRunner = RayTaskRunner(address=execution.address, init_kwargs=own)
     return runner

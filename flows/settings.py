@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 
 from audit.atomic import NO_ROOM
-from audit.data.sources.scenes import cache_folder
+from audit.data.cache import cache_folder
 from audit.errors import RunError
 
 QUIET = {

@@ -167,7 +167,7 @@ def warnings(compared: Comparison, before: Run, after: Run) -> list[str]:
     elif not data.checked:
         found.append(
             "Both runs audited samples of the same names and labels; whether the pictures are the "
-            "same could not be told, since a run lacks properties.parquet."
+            "same could not be told, since a run lacks files.parquet and properties.parquet."
         )
     if before.config.name != after.config.name:
         found.append(

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import distributed
 import pandas as pd
 import pytest
 import torch
@@ -35,7 +36,7 @@ from audit.models.weights import read_weights
 from audit.runs.files import write_text
 from audit.runs.folder import Run, start_or_resume
 from audit.runs.record import seal
-from flows import server, settings
+from flows import runners, server, settings
 from flows.direct import run_directly
 from reports.build import build_report
 from tests.reports.runs import sealed_run
@@ -321,3 +322,14 @@ def test_what_is_logged_holds_no_values_of_samples(audited: Audited) -> None:
     assert '"kind": "missing image"' in bad
     told = audited.said.replace(json.loads(bad)["sample"], "")  # ids are told
     assert not re.search(r"images/|\b(light|dark)\b", told)
+
+
+def test_workers_of_a_run_answer_to_nobody_else() -> None:
+    with runners._dask_cluster([{}]) as cluster:
+        address = cluster.scheduler_address
+        assert address.startswith("tls://127.0.0.1:")
+        assert len(cluster.workers) == 1
+        stranger = distributed.Security.temporary()  # type: ignore[no-untyped-call]
+        for credentials in ({}, {"security": stranger}):
+            with pytest.raises((OSError, TypeError)):
+                distributed.Client(address, timeout=3, **credentials)

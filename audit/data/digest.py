@@ -1,43 +1,88 @@
-"""Digests of the data that an audit reads."""
+"""Digests of the data that an audit reads: of all of it, and of every file."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from audit.atomic import replacing
 from audit.config import Audit, Boxes, Coco, CodeMask, Landmarks
 from audit.data.dataset import Dataset
 from audit.data.files import Files
 from audit.data.reasons import Kind
 from audit.data.threads import ordered_map
 from audit.errors import BadSample
+from audit.tables import FILES, PICTURE
+
+MANIFEST, MASK, ANNOTATION = "manifest", "mask", "annotation"
+MISSING = "missing"
+UNREADABLE = "unreadable"
+
+_AT_ONCE = 1 << 16  # rows of the table of files in memory
 
 
-def data_digests(config: Audit, dataset: Dataset) -> dict[str, str]:
+class Content(NamedTuple):
+    """What a file holds: its size and SHA-256, or only why they are not known."""
+
+    size: int | None
+    digest: bytes
+    known: bool
+
+    @property
+    def text(self) -> str | None:
+        """The SHA-256 in hexadecimal; ``None`` where it is not known."""
+        return self.digest.hex() if self.known else None
+
+
+Write = Callable[[str, str, Content], None]  # kind, path relative to the root, content
+
+
+def data_digests(config: Audit, dataset: Dataset, table: Path | None = None) -> dict[str, str]:
     """SHA-256 of all data, and of the annotations alone.
 
     ``data`` is over the manifest's rows and the contents of every picture and annotation;
     ``annotations`` over the masks, the COCO file, or the manifest's columns that say where regions
     are. A file that cannot be found counts as missing, one that cannot be read as unreadable; where
     files lie does not matter.
+
+    Parameters
+    ----------
+    config, dataset
+        The audit and its data.
+    table
+        Where to write ``tables.FILES``, a row a file, at no second reading: the table of samples,
+        then annotations and pictures as the rows name them first. Nowhere if None.
     """
+    with _writing(table) as write:
+        if config.data.source != "folder" and table is not None:
+            name = config.data.manifest if config.data.source == "manifest" else "manifest.csv"
+            write(MANIFEST, name, _content(dataset.files.at_root(), name))
+        return _digests(config, dataset, write)
+
+
+def _digests(config: Audit, dataset: Dataset, write: Write) -> dict[str, str]:
     source = config.regions.source
     annotations = hashlib.sha256()
     if isinstance(source, Coco):
-        annotations.update(_content(replace(dataset.files, folder=dataset.files.root), source.file))
+        found = _content(dataset.files.at_root(), source.file)
+        annotations.update(found.digest)
+        write(ANNOTATION, source.file, found)
     elif isinstance(source, Boxes | Landmarks):
         places = dataset.rows[sorted(_names(source.columns.values()))]
         annotations.update(places.to_csv(index=False).encode())
     else:
         masks = [source.column] if isinstance(source, CodeMask) else source.columns.values()
         for column in masks:
-            _update(annotations, column, config, dataset)
+            _update(annotations, column, MASK, config, dataset, write)
     data = hashlib.sha256(dataset.rows.to_csv(index=False).encode())
     data.update(annotations.digest())
-    _update(data, dataset.path_column, config, dataset)
+    _update(data, dataset.path_column, PICTURE, config, dataset, write)
     return {"data": data.hexdigest(), "annotations": annotations.hexdigest()}
 
 
@@ -46,24 +91,59 @@ def _names(nested: Iterable[Any]) -> set[str]:
     return {name for item in nested for name in ([item] if isinstance(item, str) else _names(item))}
 
 
-def _update(total: Any, column: str, config: Audit, dataset: Dataset) -> None:
+def _update(
+    total: Any, column: str, kind: str, config: Audit, dataset: Dataset, write: Write
+) -> None:
     """Add the contents of the files that a column of the manifest names."""
-    for digest in ordered_map(
+    paths = dataset.rows[column]
+    repeated = (paths.duplicated() | (paths == "")).to_numpy()
+    contents = ordered_map(
         lambda path: _content(dataset.files, path),
-        dataset.rows[column],
+        paths,
         workers=config.execution.workers,
         ahead=64,
-    ):
-        total.update(digest)
+    )
+    for path, again, content in zip(paths, repeated, contents, strict=True):
+        total.update(content.digest)
+        if not again:
+            write(kind, dataset.files.from_root(path), content)
 
 
-def _content(files: Files, name: str) -> bytes:
+def _content(files: Files, name: str) -> Content:
     try:
         path: Path = files.find(name, Kind.MISSING_IMAGE)
     except BadSample:
-        return b"missing"
+        return Content(None, MISSING.encode(), known=False)
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").digest()
+            digest = hashlib.file_digest(file, "sha256").digest()
+            return Content(file.tell(), digest, known=True)
     except OSError:
-        return b"unreadable"
+        return Content(None, UNREADABLE.encode(), known=False)
+
+
+@contextmanager
+def _writing(table: Path | None) -> Iterator[Write]:
+    """What writes a row of the table of files; the rows go to disk as they come."""
+    if table is None:
+        yield lambda kind, path, content: None
+        return
+    rows: list[tuple[str, str, int | None, str | None]] = []
+    with (
+        replacing(table) as draft,
+        pq.ParquetWriter(draft, FILES.schema(), compression="zstd") as out,
+    ):
+
+        def flush() -> None:
+            names = FILES.schema().names
+            listed = [dict(zip(names, row, strict=True)) for row in rows]
+            out.write_table(pa.Table.from_pylist(listed, schema=FILES.schema()))
+            rows.clear()
+
+        def write(kind: str, path: str, content: Content) -> None:
+            rows.append((kind, path, content.size, content.text))
+            if len(rows) == _AT_ONCE:
+                flush()
+
+        yield write
+        flush()

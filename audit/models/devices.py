@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from audit.config import Audit
+from audit.config import Audit, Execution
 from audit.errors import ModelError
 
 
@@ -35,3 +35,15 @@ def choose_device(config: Audit) -> torch.device:
             f"execution.device: '{name}', but there are {count} CUDA devices; use auto or cpu"
         )
     return device
+
+
+def device_name(device: torch.device) -> str:
+    """A name of a device that no other of this machine has, in any process: of a GPU its UUID."""
+    if device.type != "cuda":
+        return device.type
+    return f"cuda-{torch.cuda.get_device_properties(device).uuid}"
+
+
+def gpus(execution: Execution) -> int:
+    """GPUs of this machine that workers share among them: none if a device is named."""
+    return torch.cuda.device_count() if execution.device in ("auto", "cuda") else 0

@@ -177,7 +177,15 @@ def _strangers(run: Run) -> list[str]:
 
 def _own_paths(run: Run) -> list[Path]:
     working = [run.config_file, run.identity, run.provenance, run.checked.parent, run.model]
-    working += [run.shards, run.pictures, run.lock, run.log, run.requirements, run.waivers]
+    working += [
+        run.shards,
+        run.pictures,
+        run.lock,
+        run.log,
+        run.signoff,
+        run.requirements,
+        run.waivers,
+    ]
     return [*working, run.findings, run.verdict, run.report, run.record, run.signature]
 
 

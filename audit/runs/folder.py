@@ -52,6 +52,11 @@ class Run:
         return self.folder / "stages" / "data.json"
 
     @property
+    def files(self) -> Path:
+        """The files of the data that was checked, each with its digest."""
+        return self.folder / "stages" / "files.parquet"
+
+    @property
     def plan(self) -> Path:
         """What will be computed: layer, test per region, digests."""
         return self.folder / "stages" / "plan.json"
@@ -70,6 +75,11 @@ class Run:
     def stale(self) -> Path:
         """What changed since the run was started; it is not resumed unless it is named."""
         return self.folder / "stages" / "stale"
+
+    @property
+    def flow_run(self) -> Path:
+        """Which run of a Prefect deployment works on it, where one does."""
+        return self.folder / "stages" / "flow_run"
 
     @property
     def model(self) -> Path:
@@ -115,6 +125,11 @@ class Run:
     def signature(self) -> Path:
         """Signature of the record, where somebody signed it."""
         return self.folder / "record.sig"
+
+    @property
+    def signoff(self) -> Path:
+        """Decisions of people on the run, where there are any."""
+        return self.folder / "signoff.json"
 
     @property
     def requirements(self) -> Path:
@@ -170,7 +185,7 @@ def start_or_resume(config: Audit, out: Path | None = None) -> Run:
     """
     digest = config_digest(config)
     if out is None:
-        parent = (config.output.folder or Path("runs")) / config.name
+        parent = parent_of_runs(config)
         out = _unfinished(parent, digest) or _new(parent, digest)
     run = Run(out.resolve())
     if not run.identity.is_file():
@@ -180,6 +195,16 @@ def start_or_resume(config: Audit, out: Path | None = None) -> Run:
     if read_json(run.identity, "config_digest")["config_digest"] != digest:
         raise RunError(f"{out}: holds a run of another configuration; choose another folder")
     return run
+
+
+def parent_of_runs(config: Audit) -> Path:
+    """The folder in which the runs of an audit lie."""
+    return (config.output.folder or Path("runs")) / config.name
+
+
+def runs_of(config: Audit) -> list[Run]:
+    """Every run that was started of a configuration, the oldest first."""
+    return _started(parent_of_runs(config), config_digest(config))
 
 
 @contextmanager
@@ -240,9 +265,13 @@ def config_digest(config: Audit) -> str:
 
 
 def _unfinished(parent: Path, digest: str) -> Path | None:
-    candidates = [Run(path) for path in sorted(parent.glob(f"*-{digest[:8]}"), reverse=True)]
-    open_ones = (run.folder for run in candidates if not (run.finished or run.stale.is_file()))
+    newest_first = reversed(_started(parent, digest))
+    open_ones = (run.folder for run in newest_first if not (run.finished or run.stale.is_file()))
     return next(open_ones, None)
+
+
+def _started(parent: Path, digest: str) -> list[Run]:
+    return [Run(path) for path in sorted(parent.glob(f"*-{digest[:8]}"))]
 
 
 def _new(parent: Path, digest: str) -> Path:

@@ -62,10 +62,8 @@ def rebuilding_report(run: Run) -> Iterator[None]:
 
 def digests(run: Run) -> dict[str, str]:
     """Relative path to SHA-256 of every file that the record covers."""
-    working, besides = (
-        {run.shards, run.checked.parent},
-        (run.record, run.signature, run.lock, run.log),
-    )
+    working = {run.shards, run.checked.parent}
+    besides = (run.record, run.signature, run.signoff, run.lock, run.log)
     files = sorted(
         path
         for path in run.folder.rglob("*")

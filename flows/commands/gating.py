@@ -94,10 +94,10 @@ def gate(
     request = Request(run, policy, waivers, baseline, recompute, release, output, step_summary)
     if request.obeys:
         verdict = trusted_verdict(run)
-        _tell(verdict, [], as_json)
+        tell_verdict(verdict, [], as_json)
         raise typer.Exit(verdict.exit_code)
     judgement = judge_for_pipeline(request)
-    _tell(judgement.verdict, judgement.records(), as_json)
+    tell_verdict(judgement.verdict, judgement.records(), as_json)
     raise typer.Exit(judgement.verdict.exit_code)
 
 
@@ -117,7 +117,7 @@ def print_gate_file(
     typer.echo((SHIPPED / "gate" / kind.file).read_text(encoding="utf-8"), nl=False)
 
 
-def _tell(verdict: Any, findings: list[dict[str, Any]], as_json: bool) -> None:
+def tell_verdict(verdict: Any, findings: list[dict[str, Any]], as_json: bool) -> None:
     """The verdict, its warnings, and which findings are accepted or changed."""
     if as_json:
         told = json.loads(verdict.to_json())

@@ -23,7 +23,7 @@ from flows.commands.terminal import plain, screen
 
 @app.command()
 def init(
-    folder: Annotated[Path, typer.Argument(help="Folder with a manifest, or with class folders.")],
+    folder: Annotated[str, typer.Argument(help="Folder with a manifest, or with class folders.")],
     out: Annotated[Path, typer.Option("--out", help="File to write.")] = Path("audit.yaml"),
 ) -> None:
     """Write a commented starting configuration from a data folder."""
@@ -31,7 +31,12 @@ def init(
 
     if out.exists():
         raise ConfigError(f"{out}: exists already; choose another --out")
-    start = starting_config(folder, out.resolve().parent)
+    if "://" in folder:  # which a Path would mangle
+        raise ConfigError(
+            f"{folder.partition('://')[0]}://...: init reads folders of this machine; run it on a "
+            "copy of the manifest, then set data.root to the URL"
+        )
+    start = starting_config(Path(folder), out.resolve().parent)
     write_text(out, start.text)
     screen.print(f"{out}: written. Next:", soft_wrap=True)
     for place in start.open_places:

@@ -31,9 +31,9 @@ from flows.commands.options import (
 )
 from flows.commands.terminal import (
     COLOURS,
-    INTERRUPTED,
     errors,
     finding_name,
+    interruptible,
     interval,
     percent,
     plain,
@@ -104,17 +104,13 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool, verbose
         from flows.logs import be_verbose
 
         be_verbose()
-    try:
-        with progress.shown(quiet or verbose):
-            if prefect:
-                _through_prefect(audit, started)
-            else:
-                from flows.direct import run_directly
+    with interruptible(), progress.shown(quiet or verbose):
+        if prefect:
+            _through_prefect(audit, started)
+        else:
+            from flows.direct import run_directly
 
-                run_directly(started)
-    except KeyboardInterrupt as error:
-        errors.print("interrupted; the same command goes on where it stopped")
-        raise typer.Exit(INTERRUPTED) from error
+            run_directly(started)
     return Path(started.folder)
 
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import typer
 from rich.console import Console
 from rich.text import Text
 
@@ -15,6 +18,16 @@ INTERNAL_ERROR = 3
 INTERRUPTED = 130
 COLOURS = {"PASS": "green", "FAIL": "red", "INCONCLUSIVE": "yellow", "ERROR": "red"}
 COLOURS |= {"CLEARED": "green", "CONFIRMED": "red", "WAIVED": "yellow", "KNOWN": "yellow"}
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Tell that an interrupted run can go on; the command exits 130, as shells do."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        errors.print("interrupted; the same command goes on where it stopped")
+        raise typer.Exit(INTERRUPTED) from error
 
 
 def plain(text: str) -> Text:

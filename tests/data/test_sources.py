@@ -14,8 +14,8 @@ from PIL import Image
 
 from audit.config import Audit, Data
 from audit.data import check_dataset, open_dataset
+from audit.data.cache import cache_folder
 from audit.data.sources import SOURCES, read_samples
-from audit.data.sources.scenes import cache_folder
 from audit.errors import DataError
 from tests.data.conftest import Fixture, codes, picture
 

@@ -311,6 +311,20 @@ def test_init_writes_a_configuration_that_loads(cuecheck: Command, tmp_path: Pat
     assert "exists already" in again.stderr
 
 
+def test_init_of_a_url_is_refused_and_keeps_its_secrets(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["cuecheck", "init", "s3://key:hunter2@bucket/scans"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    told = capsys.readouterr().err
+    assert caught.value.code == 2
+    assert told.startswith("error: s3://...: init reads folders of this machine")
+    assert "hunter2" not in told
+    assert not list(tmp_path.iterdir())
+
+
 def test_init_knows_class_folders(cuecheck: Command, tmp_path: Path) -> None:
     write_tiny(tmp_path / "made")
     folders = {"train": "Training", "test": "val"}

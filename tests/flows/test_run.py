@@ -164,8 +164,9 @@ def test_data_that_changed_under_a_started_run_stop_it_once(
     steps.prepare(start_or_resume(config))
     manifest = tmp_path / "data" / "manifest.csv"
     manifest.write_text("".join(manifest.read_text().splitlines(keepends=True)[:-1]))
-    with pytest.raises(RunError, match=r"data: \w{8}, now \w{8}; the same command starts a new"):
+    with pytest.raises(RunError, match=r"data: \w{8}, now \w{8}, changed.*starts a new") as told:
         run_directly(start_or_resume(config))
+    assert "changed: 'manifest.csv', no longer listed: 'images/test-disc-" in str(told.value)
     run = start_or_resume(config)
     run_directly(run)
     assert run.finished

@@ -14,7 +14,6 @@ import numpy as np
 from pycocotools import mask as rle
 
 from audit.config import Coco
-from audit.data.files import table_in_root
 from audit.data.images import Frame
 from audit.data.reasons import Kind, bad
 from audit.data.regions.base import Masks, RegionReader, Row, encoding
@@ -37,10 +36,11 @@ class Picture:
 @encoding("coco")
 def reader(config: Coco, manifest: Manifest) -> RegionReader:
     """Reader of a COCO file; pictures match by the manifest's path, or by its last part alone."""
-    path = table_in_root(manifest.files.root, config.file, "regions.source.file")
+    path = manifest.files.table(config.file, "regions.source.file")
+    shown = manifest.files.shown(config.file)
     column = manifest.data.columns.path
     manifest.require([column], "data.columns.path")
-    pictures = _by_path(list(manifest.rows[column].unique()), _pictures(path, config))
+    pictures = _by_path(list(manifest.rows[column].unique()), _pictures(path, shown, config))
     return partial(_read, column=column, pictures=pictures)
 
 
@@ -138,10 +138,10 @@ def _by_path(paths: list[str], pictures: Mapping[str, Picture]) -> dict[str, Pic
     return matched
 
 
-def _pictures(path: Path, config: Coco) -> dict[str, Picture]:
-    content = _loaded(path)
+def _pictures(path: Path, shown: str, config: Coco) -> dict[str, Picture]:
+    content = _loaded(path, shown)
     try:
-        wanted = _categories(content["categories"], config, path)
+        wanted = _categories(content["categories"], config, shown)
         regions: dict[Any, list[list[Annotation]]] = defaultdict(lambda: [[] for _ in wanted])
         for annotation in content["annotations"]:
             for region, identities in enumerate(wanted):
@@ -154,24 +154,24 @@ def _pictures(path: Path, config: Coco) -> dict[str, Picture]:
             if names[image["file_name"]] == 1
         }
     except (KeyError, TypeError, ValueError) as error:
-        raise DataError(f"{path}: not in COCO format ({error!r})") from error
+        raise DataError(f"{shown}: not in COCO format ({error!r})") from error
 
 
-def _loaded(path: Path) -> Any:
+def _loaded(path: Path, shown: str) -> Any:
     try:
         return json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise DataError(f"regions.source.file: cannot read {path} ({error})") from error
+        raise DataError(f"regions.source.file: cannot read {shown} ({error})") from error
 
 
-def _categories(found: list[Annotation], config: Coco, path: Path) -> list[set[Any]]:
+def _categories(found: list[Annotation], config: Coco, shown: str) -> list[set[Any]]:
     """Category ids of each region."""
     known = {str(category["name"]) for category in found}
     wanted = [[v] if isinstance(v, str) else v for v in config.categories.values()]
     unknown = {name for names in wanted for name in names} - known
     if unknown:
         listed, there = ", ".join(sorted(unknown)), ", ".join(sorted(known))
-        raise DataError(f"{path}: no category {listed}; there are: {there}")
+        raise DataError(f"{shown}: no category {listed}; there are: {there}")
     return [{c["id"] for c in found if str(c["name"]) in names} for names in wanted]
 
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -80,19 +78,5 @@ def read_samples(data: Data, *, workers: int = 2, progress: Progress | None = No
     """
     manifest = SOURCES[data.source](data, workers, progress)
     if manifest.rows.empty:
-        raise DataError(f"{manifest.files.root}: no samples found")
+        raise DataError(f"{manifest.files.shown()}: no samples found")
     return manifest
-
-
-def data_root(data: Data) -> Path:
-    """The data root, which must exist.
-
-    Raises
-    ------
-    DataError
-        If it does not.
-    """
-    # Unlike Path.is_dir, this one answers for names that are too long as well.
-    if data.root is None or not os.path.isdir(data.root):  # noqa: PTH112
-        raise DataError(f"data.root: no such folder: {data.root}")
-    return data.root

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pandas as pd
 import pyarrow as pa
@@ -11,8 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audit.config import Data
-from audit.data.files import Files, table_in_root
-from audit.data.sources.base import Manifest, Progress, data_root, source
+from audit.data.files import files_of
+from audit.data.sources.base import Manifest, Progress, source
 from audit.errors import DataError
 
 _MISSING = {"nan", "<na>", "null"}  # in any case; 'NA' and 'none' are used as real values
@@ -21,42 +21,40 @@ _MISSING = {"nan", "<na>", "null"}  # in any case; 'NA' and 'none' are used as r
 @source("manifest")
 def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
     """Read ``data.manifest``; paths in it are relative to its folder."""
-    root = data_root(data)
-    path = table_in_root(root, data.manifest, "data.manifest")
-    parquet = path.suffix.lower() in {".parquet", ".pq"}
-    rows = _read_parquet(path) if parquet else _read_csv(path)
-    # Resolved, so that the one lies in the other however both are named.
-    files = Files(root.resolve(), path.parent.resolve())
-    return Manifest(_with_blanks(rows), files, data)
+    files = files_of(data.root)
+    path, shown = files.table(data.manifest, "data.manifest"), files.shown(data.manifest)
+    parquet = PurePosixPath(data.manifest).suffix.lower() in {".parquet", ".pq"}
+    rows = _read_parquet(path, shown) if parquet else _read_csv(path, shown)
+    return Manifest(_with_blanks(rows), files.beside(data.manifest), data)
 
 
-def _read_csv(path: Path) -> pd.DataFrame:
+def _read_csv(path: Path, shown: str) -> pd.DataFrame:
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
             lines = csv.reader(stream, strict=True)
             header = next(lines, [])
-            rows = [_checked(line, header, lines.line_num, path) for line in lines if line]
+            rows = [_checked(line, header, lines.line_num, shown) for line in lines if line]
     except (csv.Error, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not a readable CSV table in UTF-8 ({error})") from error
+        raise DataError(f"{shown}: not a readable CSV table in UTF-8 ({error})") from error
     if len(set(header)) < len(header):
-        raise DataError(f"{path}: two columns have the same name: {', '.join(header)}")
+        raise DataError(f"{shown}: two columns have the same name: {', '.join(header)}")
     return pd.DataFrame(rows, columns=header, dtype=str)
 
 
-def _checked(line: list[str], header: list[str], number: int, path: Path) -> list[str]:
+def _checked(line: list[str], header: list[str], number: int, shown: str) -> list[str]:
     if len(line) != len(header):
-        raise DataError(f"{path}:{number}: {len(line)} values for {len(header)} columns")
+        raise DataError(f"{shown}:{number}: {len(line)} values for {len(header)} columns")
     return line
 
 
-def _read_parquet(path: Path) -> pd.DataFrame:
+def _read_parquet(path: Path, shown: str) -> pd.DataFrame:
     """The columns that can be text: neither nested nor binary ones."""
     try:
         table = pq.read_table(path)
         names = [field.name for field in table.schema if _is_textual(field.type)]
         return pd.DataFrame({name: _texts(table.column(name)) for name in names})
     except (pa.ArrowException, UnicodeDecodeError, OSError) as error:
-        raise DataError(f"{path}: not a readable Parquet table ({error})") from error
+        raise DataError(f"{shown}: not a readable Parquet table ({error})") from error
 
 
 def _is_textual(kind: pa.DataType) -> bool:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 
 from audit.config import Columns, Data
 from audit.data import scenes
+from audit.data.cache import cache_folder
 from audit.data.sources import manifest
 from audit.data.sources.base import Manifest, Progress, source
 
@@ -19,6 +19,7 @@ def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
 
     Training rows default to the split ``train``, audited rows to ``test``.
     """
+    assert not isinstance(data.root, str)  # which the configuration refuses
     folder = (data.root or cache_folder()) / _digest(data)
     scenes.generate(folder, data.scenes, workers=workers, progress=progress)
     filled = data.model_copy(
@@ -31,11 +32,6 @@ def read(data: Data, workers: int, progress: Progress | None) -> Manifest:
         }
     )
     return manifest.read(filled, workers, progress)
-
-
-def cache_folder() -> Path:
-    """Where drawn scenes are kept: ``$CUECHECK_CACHE``, else ``~/.cache/cuecheck``."""
-    return Path(os.environ.get("CUECHECK_CACHE") or Path.home() / ".cache" / "cuecheck")
 
 
 def _digest(data: Data) -> str:

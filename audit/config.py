@@ -508,7 +508,7 @@ class Output(Section):
         None,
         ge=1,
         le=36_500,
-        description="days that the run is to be kept; told, and deleted by nobody",
+        description="days to keep the run; then `cuecheck clean --expired` may delete it",
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from audit.atomic import replacing_folder
 from audit.attribution import Attribution, display, guided_grad_cam
 from audit.config import Regions
 from audit.context import Context
@@ -67,16 +67,12 @@ def illustrate(context: Context, run: Run) -> None:
     interventions = read_table(run.table("interventions"), INTERVENTIONS, _COMPARED)
     config = context.config
     chosen = choose(samples, attention, interventions, config.regions, config.output.pictures)
-    temporary = run.pictures.with_name(".pictures.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    drawn = {
-        one["sample_id"]: one for one in _drawn(context, samples, attention, chosen, temporary)
-    }
-    described = [drawn[sample_id] for sample_id in chosen if sample_id in drawn]
-    write_json(temporary / "pictures.json", {"pictures": described})
-    shutil.rmtree(run.pictures, ignore_errors=True)
-    temporary.replace(run.pictures)
+    with replacing_folder(run.pictures) as temporary:
+        drawn = {
+            one["sample_id"]: one for one in _drawn(context, samples, attention, chosen, temporary)
+        }
+        described = [drawn[sample_id] for sample_id in chosen if sample_id in drawn]
+        write_json(temporary / "pictures.json", {"pictures": described})
 
 
 def choose(

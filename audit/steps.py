@@ -26,6 +26,7 @@ from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
 from audit.discovery.region import export_region
 from audit.errors import RunError
+from audit.events import stage, tell, tell_quarantined
 from audit.gate import read_waivers
 from audit.interventions.draw import draw
 from audit.interventions.fills import check_fills, fill_versions
@@ -75,6 +76,7 @@ def silent(stage: str, done: int, total: int) -> None:
     """Report no progress."""
 
 
+@stage("check data")
 def prepare(run: Run, progress: Progress = silent) -> None:
     """Read the data set and check every sample: decode it once, quarantine what is bad.
 
@@ -110,6 +112,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
         workers=config.execution.workers,
         progress=lambda done: progress("check data", done, count),
     )
+    tell_quarantined(samples)
     quarantine_limit(samples, config.data.max_bad_fraction)
     write_json(run.data, begun)
     duplicates = find_duplicates(samples, properties, config.data.near_duplicate_bits)
@@ -119,6 +122,7 @@ def prepare(run: Run, progress: Progress = silent) -> None:
     write_table(samples.assign(stands_for=draw(samples, config)), SAMPLES, run.checked)
 
 
+@stage("train")
 def fit(run: Run, progress: Progress = silent) -> None:
     """Train the classifier where the configuration says so; weights and card go to ``model/``."""
     config = run.config()
@@ -136,6 +140,7 @@ def fit(run: Run, progress: Progress = silent) -> None:
     )
 
 
+@stage("plan")
 def plan(run: Run) -> None:
     """Choose layer and tests, and name the digest of all that changes the numbers.
 
@@ -165,6 +170,8 @@ def plan(run: Run) -> None:
         },
     )
     surroundings = environment(context.classifier.device, context.precision)
+    told = {name: surroundings[name] for name in ("device", "precision", "threads")}
+    tell("planned", layer=context.layer, **told)
     surroundings["libraries"] |= fill_versions(config.interventions.fills)
     state = _state(inputs, surroundings)
     digest = digest_of([settings, config.policy.required, state])
@@ -205,10 +212,13 @@ def measure(run: Run, index: int) -> Path:
     """Compute one shard, or find it done and whole. Returns its folder."""
     decided = plan_of(run)
     folder = shard_folder(run.shards, decided["digest"], index)
-    if not is_whole(folder):
-        with planned_context(run) as context:
-            positions = slices(context.audited, context.config.execution.shard_size)[index]
-            write_shard(folder, measure_shard(context, positions))
+    if is_whole(folder):
+        tell("there", shard=index)
+        return folder
+    with stage("shard", shard=index) as facts, planned_context(run) as context:
+        positions = slices(context.audited, context.config.execution.shard_size)[index]
+        facts |= {"samples": len(positions), "device": str(context.classifier.device)}
+        write_shard(folder, measure_shard(context, positions))
     return folder
 
 
@@ -218,6 +228,7 @@ def shard_sizes(run: Run) -> list[int]:
     return [len(p) for p in slices(usable(samples, "audit"), run.config().execution.shard_size)]
 
 
+@stage("merge")
 def merge(run: Run) -> None:
     """Put the shards together: the tables of the run, quarantined samples included."""
     decided = plan_of(run)
@@ -238,6 +249,7 @@ def merge(run: Run) -> None:
     write_table(merged[columns], SAMPLES, run.table("samples"))
 
 
+@stage("check the explainer")
 def examine(run: Run, progress: Progress = silent) -> None:
     """Check the explainer on this model: the table ``scorecard``."""
     digest, scorecard = plan_of(run)["digest"], run.table(SCORECARD.name)
@@ -248,6 +260,7 @@ def examine(run: Run, progress: Progress = silent) -> None:
     write_json(run.examined, _left_behind(digest, [scorecard]))
 
 
+@stage("look for cues")
 def discover(run: Run, progress: Progress = silent) -> None:
     """Name neurons, and look for cues that nobody annotated; the verdict reads neither."""
     if not run.config().discovery.enabled:
@@ -287,11 +300,15 @@ def _is_done(note: Path, digest: str, files: Sequence[Path]) -> bool:
     return note.is_file() and read_json(note) == _left_behind(digest, files)
 
 
+@stage("judge")
 def judge(run: Run) -> None:
     """Tables to evidence, findings and verdict."""
-    judge_run(run, today()).write(run.folder)
+    judgement = judge_run(run, today())
+    judgement.write(run.folder)
+    tell("judged", verdict=judgement.verdict.verdict)
 
 
+@stage("draw pictures")
 def illustrate(run: Run) -> None:
     """Choose the samples that the report shows, and draw their maps and altered pictures."""
     with planned_context(run) as context:
@@ -328,6 +345,7 @@ def trace(run: Run) -> None:
     )
 
 
+@stage("seal")
 def seal(run: Run) -> None:
     """Write the record of all files; the run is finished."""
     seal_record(run)

@@ -11,7 +11,7 @@ from flows import settings
 
 settings.apply()
 
-from httpx import TransportError
+from httpx import HTTPError
 from prefect import flow  # reads its settings when imported
 from prefect.client.schemas import FlowRun, State
 from prefect.exceptions import PrefectException
@@ -28,6 +28,7 @@ from audit.runs.files import write_text
 from audit.runs.folder import Run, runs_of, start_or_resume, working_on
 from flows.artifacts import publish
 from flows.limits import within_limits
+from flows.logs import logged
 from flows.people import ask_for_signoff
 from flows.tasks import run_tasks
 
@@ -40,7 +41,7 @@ GATE_STATES = {
 WORSENED = "GateWorsened"  # FAIL, and what convicts is new or worse than in the run before
 
 #: What Prefect raises where its API is out of reach; RuntimeError is that of its own server.
-PREFECT_ERRORS = (PrefectException, RuntimeError, TransportError)
+PREFECT_ERRORS = (PrefectException, RuntimeError, HTTPError)
 
 
 def tell(flow: Any, flow_run: FlowRun, state: State[Any]) -> None:
@@ -92,7 +93,7 @@ def audit_flow(
 
 def finish(run: Run, config: Audit) -> None:
     """Run every stage that is not done yet, within the limits of the device."""
-    with within_limits(config), working_on(run):
+    with within_limits(config), working_on(run), logged(run, config):
         if run.finished:
             steps.check_finished(run)
             return

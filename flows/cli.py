@@ -9,6 +9,7 @@ import traceback
 
 from rich.text import Text
 
+from audit.atomic import NO_ROOM
 from audit.errors import CuecheckError
 from flows import commands
 from flows.commands.app import app
@@ -41,7 +42,9 @@ def _debug() -> None:
 
 
 def _in_words(error: Exception) -> str:
-    """The message; of an error of the system the file and what was wrong with it."""
-    if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}"
-    return str(error)
+    """The message; of an error of the system the file, what was wrong with it, and what to do."""
+    if not (isinstance(error, OSError) and error.strerror):
+        return str(error)
+    told = f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    cure = NO_ROOM.get(error.errno or 0)
+    return f"{told}; {cure}, and the same command goes on where it stopped" if cure else told

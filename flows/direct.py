@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from audit import steps
+from audit.events import stage
 from audit.runs.folder import Run, working_on
 from flows import progress
 from flows.limits import within_limits
+from flows.logs import logged
 from reports.build import build_report
 
 
@@ -18,7 +20,8 @@ def run_directly(run: Run) -> None:
         If another process works on the run, its time is up, or data or model are not those it was
         started with.
     """
-    with within_limits(run.config()), working_on(run):
+    config = run.config()
+    with within_limits(config), working_on(run), logged(run, config):
         _run_stages(run)
 
 
@@ -46,5 +49,6 @@ def conclude(run: Run) -> None:
     steps.judge(run)
     steps.illustrate(run)
     steps.trace(run)
-    build_report(run.folder)
+    with stage("report"):
+        build_report(run.folder)
     steps.seal(run)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from concurrent.futures.process import BrokenProcessPool
+from logging import WARNING
 from typing import Any
 
 from httpx import TransportError
@@ -11,6 +12,8 @@ from prefect.client.schemas import TaskRun
 from prefect.client.schemas.objects import State
 from prefect.exceptions import CrashedRun, UnfinishedRun
 from prefect.tasks import Task
+
+from audit.events import tell
 
 RETRIES = 2
 DELAYS = [2.0, 20.0]  # seconds: a network file system or a server that restarts is back by then
@@ -57,4 +60,8 @@ def is_transient(error: BaseException) -> bool:
 def may_retry(task: Task[Any, Any], task_run: TaskRun, state: State[Any]) -> bool:
     """Prefect's question whether a failed task is to be run again."""
     error = state.result(raise_on_failure=False)
-    return isinstance(error, BaseException) and is_transient(error)
+    again = isinstance(error, BaseException) and is_transient(error)
+    if again:
+        told = {"task": task.name, "attempt": task_run.run_count, "error": type(error).__name__}
+        tell("retry", level=WARNING, **told)
+    return again

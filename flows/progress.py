@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -16,6 +17,8 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+
+SECONDS = 30.0  # between two lines where there is no terminal
 
 Listener = Callable[[str, int, int], None]  # stage, done, total
 
@@ -34,11 +37,49 @@ def report(stage: str, done: int, total: int) -> None:
 
 @contextmanager
 def shown(quiet: bool = False) -> Iterator[None]:
-    """Show a bar per stage, with counts and time left, while a terminal is there to show it on."""
-    global _listener  # noqa: PLW0603 - tasks run in threads of this process and take no callables
-    if quiet or not sys.stderr.isatty():
+    """Show a bar per stage, with counts and time left; without a terminal, a line now and then."""
+    if quiet:
         yield
-        return
+    elif not sys.stderr.isatty():
+        with _listening(Lines()):
+            yield
+    else:
+        with _bars() as listen, _listening(listen):
+            yield
+
+
+@contextmanager
+def _listening(listener: Listener) -> Iterator[None]:
+    global _listener  # noqa: PLW0603 - tasks run in threads of this process and take no callables
+    _listener = listener
+    try:
+        yield
+    finally:
+        _listener = silent
+
+
+class Lines:
+    """A line on standard error when a stage starts, and every :data:`SECONDS` while it goes on.
+
+    That is what a log of continuous integration can show, and what keeps it from taking the
+    process for dead. The epochs of a training are one stage.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._stage, self._told = "", 0.0
+
+    def __call__(self, stage: str, done: int, total: int) -> None:
+        """Tell how far a stage is, if it is time to."""
+        kind = stage.partition(" epoch ")[0]
+        if kind == self._stage and self._clock() - self._told < SECONDS:
+            return
+        self._stage, self._told = kind, self._clock()
+        print(f"{stage}: {done:,} of {total:,}", file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _bars() -> Iterator[Listener]:
     bars = Progress(
         TextColumn("{task.description:<28}"),
         BarColumn(),
@@ -55,8 +96,4 @@ def shown(quiet: bool = False) -> Iterator[None]:
         bars.update(tasks[stage], completed=done, total=total)
 
     with bars:
-        _listener = listen
-        try:
-            yield
-        finally:
-            _listener = silent
+        yield listen

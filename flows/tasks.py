@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from logging import WARNING
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,12 @@ from prefect.futures import PrefectFuture
 from audit import steps
 from audit.config import Execution
 from audit.errors import RunError
+from audit.events import tell
 from audit.runs.folder import Run
 from flows import progress
 from flows.direct import conclude
 from flows.faults import DELAYS, RETRIES, is_transient, may_retry
+from flows.logs import kept
 from flows.runners import AnyRunner, started_runner
 
 SUBMITTED = 256  # shards known to Prefect at a time: an audit of millions of samples has thousands
@@ -60,7 +63,8 @@ def plan(folder: str) -> list[int]:
 @task(name="measure", task_run_name="shard {index}", **STAGE)
 def measure(folder: str, index: int) -> str:
     """Explain and intervene on one shard."""
-    return str(steps.measure(Run(Path(folder)), index))
+    with kept(Path(folder)):  # the worker may be another process
+        return str(steps.measure(Run(Path(folder)), index))
 
 
 @task(name="judge and report", **STAGE)
@@ -94,6 +98,7 @@ def measure_all(execution: Execution, folder: str, sizes: Sequence[int]) -> None
                 progress.report("explain and intervene", done, sum(sizes))
                 if fault := _fault(future):
                     lost[index] = fault
+                    tell("lost", level=WARNING, shard=index, error=type(fault).__name__)
                 else:
                     done += sizes[index]
         progress.report("explain and intervene", done, sum(sizes))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from audit.atomic import replacing_folder
 from audit.context import Context
 from audit.discovery.cues import Found, find_cues
 from audit.discovery.features import Features, chosen_samples, read_features
@@ -50,16 +50,12 @@ def _write_pictures(
     context: Context, features: Features | None, found: Found, folder: Path
 ) -> None:
     """The typical samples of every cue with their patches outlined; replaced as a whole."""
-    temporary = folder.with_name(f".{folder.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    described = []
-    if features is not None:
-        for _, row in found.cues.iterrows():
-            described += _drawn(context, features, row, temporary)
-    write_json(temporary / "pictures.json", {"pictures": described})
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
+    with replacing_folder(folder) as temporary:
+        described = []
+        if features is not None:
+            for _, row in found.cues.iterrows():
+                described += _drawn(context, features, row, temporary)
+        write_json(temporary / "pictures.json", {"pictures": described})
 
 
 def _drawn(

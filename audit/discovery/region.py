@@ -8,11 +8,10 @@ is the patch of each picture that belongs to the cue, and empty in the others.
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
+from audit.atomic import replacing_folder
 from audit.config import Audit
 from audit.config_file import dump_config
 from audit.context import Context
@@ -68,28 +68,28 @@ def export_region(context: Context, run: Run, cue: int, name: str, output: Path,
     """
     _check_name(context.config, name)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output}: exists already and is not empty; choose another --output")
+        _refuse_occupied(output)
     sought = _cue_of(run, cue)
     positions, patches = members_of(context, sought, told)
-    draft = output.with_name(f".{output.name}.tmp")
-    shutil.rmtree(draft, ignore_errors=True)
-    for folder in ("pictures", "masks"):
-        (draft / folder).mkdir(parents=True)
-    rows = []
-    for number, position in enumerate(positions):
-        rows.append(
-            _write_sample(context, int(position), number, patches.get(int(position)), draft)
-        )
-        told(number + 1, len(positions))
-    regions = [*context.config.regions.annotated, name]
-    _manifest(context, positions, rows, regions).to_csv(draft / "manifest.csv", index=False)
-    open_dataset(config_with(context, run, sought.target, name, draft))
-    config = config_with(context, run, sought.target, name, output)
-    (draft / "audit.yaml").write_text(dump_config(config), encoding="utf-8")
-    if output.is_dir():
-        output.rmdir()
-    draft.replace(output)
+    with replacing_folder(output, keep=_refuse_occupied) as draft:
+        for folder in ("pictures", "masks"):
+            (draft / folder).mkdir()
+        rows = []
+        for number, position in enumerate(positions):
+            rows.append(
+                _write_sample(context, int(position), number, patches.get(int(position)), draft)
+            )
+            told(number + 1, len(positions))
+        regions = [*context.config.regions.annotated, name]
+        _manifest(context, positions, rows, regions).to_csv(draft / "manifest.csv", index=False)
+        open_dataset(config_with(context, run, sought.target, name, draft))
+        config = config_with(context, run, sought.target, name, output)
+        (draft / "audit.yaml").write_text(dump_config(config), encoding="utf-8")
     return len(patches)
+
+
+def _refuse_occupied(output: Path) -> NoReturn:
+    raise ConfigError(f"{output}: exists already and is not empty; choose another --output")
 
 
 @dataclass(frozen=True)

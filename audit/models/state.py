@@ -105,8 +105,9 @@ class State:
             "best_epoch": self.best_epoch,
             "best": self.best,
         }
-        with replacing(path) as temporary:
-            torch.save(content, temporary)
+        # To a file of Python's: of one that it opens itself, torch hides why it cannot be written.
+        with replacing(path) as temporary, temporary.open("wb") as file:
+            torch.save(content, file)
 
     def restore(self, path: Path, digest: str) -> None:
         """Go on from a saved state; one of another training (``digest``) is ignored.

@@ -79,6 +79,7 @@ def train_classifier(
     card = _described(audit, dataset.classes, samples.iloc[[*training, *validation]])
     finished = _finished(folder, card["digest"])
     if finished is not None:
+        (folder / "training.pt").unlink(missing_ok=True)  # killed before it was
         return finished
 
     settings = audit.model.train

@@ -8,14 +8,16 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from uuid import uuid4
 
 from filelock import FileLock, Timeout
 
+from audit.atomic import NO_ROOM, replacing_folder
 from audit.config import WHERE_COMPUTED, Audit
 from audit.config_file import dump_config, load_config
 from audit.errors import RunError
 from audit.runs.files import digest_of, read_json, write_json, write_text
+
+PATIENCE = 0.5  # seconds: who only asks whether a run is worked on holds its lock for a moment
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,11 @@ class Run:
         return self.folder / ".lock"
 
     @property
+    def log(self) -> Path:
+        """Events, a JSON object a line: those of every start, so no part of the record."""
+        return self.folder / "log.jsonl"
+
+    @property
     def finished(self) -> bool:
         """Whether the run has been sealed."""
         return self.record.is_file()
@@ -210,27 +217,45 @@ def working_on(run: Run) -> Iterator[None]:
         If another process works on it.
     """
     try:
-        with FileLock(run.lock, timeout=0):
-            for leftover in run.folder.rglob(".*.tmp"):
-                shutil.rmtree(leftover) if leftover.is_dir() else leftover.unlink()
+        with FileLock(run.lock, timeout=PATIENCE):
+            remove_leftovers(run)
             yield
     except Timeout as error:
         raise RunError(f"{run.folder}: another process works on this run; wait for it") from error
 
 
+def leftovers(run: Run) -> list[Path]:
+    """What processes that were killed left half-written; links are not followed."""
+    return sorted(run.folder.rglob(".*.tmp"))
+
+
+def remove_leftovers(run: Run) -> None:
+    """Remove what processes that were killed left half-written."""
+    for leftover in leftovers(run):
+        remove_path(leftover)
+
+
+def remove_path(path: Path) -> None:
+    """Remove a file, a link or a folder, if it is there."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
 def _create(run: Run, config: Audit, digest: str) -> None:
     """Make the folder with its configuration and identity, as a whole, unless it is there now."""
-    draft = Run(run.folder.with_name(f".{run.folder.name}.{uuid4().hex}.tmp"))
     started = datetime.now(UTC).isoformat()
     try:
-        draft.checked.parent.mkdir(parents=True)
-        write_text(draft.config_file, dump_config(config))
-        write_json(draft.identity, {"config_digest": digest, "started": started})
-        draft.folder.replace(run.folder)
+        with replacing_folder(run.folder, keep=lambda there: True) as folder:
+            draft = Run(folder)
+            draft.checked.parent.mkdir()
+            write_text(draft.config_file, dump_config(config))
+            write_json(draft.identity, {"config_digest": digest, "started": started})
     except OSError as error:
-        shutil.rmtree(draft.folder, ignore_errors=True)
-        if not run.identity.is_file():  # else another start was quicker
-            raise RunError(f"{run.folder}: cannot be made ({error.strerror})") from error
+        if error.errno in NO_ROOM:
+            raise
+        raise RunError(f"{run.folder}: cannot be made ({error.strerror})") from error
 
 
 def config_digest(config: Audit) -> str:

@@ -63,7 +63,7 @@ def rebuilding_report(run: Run) -> Iterator[None]:
 def digests(run: Run) -> dict[str, str]:
     """Relative path to SHA-256 of every file that the record covers."""
     working = {run.shards, run.checked.parent}
-    besides = (run.record, run.signature, run.signoff, run.lock)
+    besides = (run.record, run.signature, run.signoff, run.lock, run.log)
     files = sorted(
         path
         for path in run.folder.rglob("*")
@@ -142,7 +142,8 @@ def _check_there(run: Run, recorded: dict[str, Any], needed: Sequence[str]) -> N
 def _check_unaltered(run: Run, recorded: dict[str, Any], name: str) -> None:
     path = run.folder / name
     if path.is_file() and file_digest(path) != recorded[name]:
-        raise RunError(f"{path}: altered after the run was sealed; run the audit again")
+        cure = f"`cuecheck report {run.folder}`" if name == REBUILT else "run the audit again"
+        raise RunError(f"{path}: altered after the run was sealed; {cure}")
 
 
 def _recorded(run: Run) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -13,11 +11,12 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from audit.atomic import replacing, replacing_folder
 from audit.errors import RunError
 from audit.runs.files import file_digest, read_json, write_json
 from audit.tables import TABLES, Table, attributes_of, write_table
 
-_DIGESTS = "digests.json"
+DIGESTS = "digests.json"
 
 Positions = npt.NDArray[np.int64]
 
@@ -33,27 +32,21 @@ def shard_folder(shards: Path, digest: str, index: int) -> Path:
 
 
 def write_shard(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
-    """Write a shard's tables and their digests to a temporary folder, flush them, and rename it.
+    """Write a shard's tables and their digests, all of them or none.
 
-    A damaged shard in its place is removed.
+    One that another process finished meanwhile stays: its numbers are the same. A damaged one in
+    its place is removed.
     """
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    for name, frame in tables.items():
-        path = temporary / f"{name}.parquet"
-        write_table(frame, TABLES[name], path)
-        _flush(path)
-    write_json(temporary / _DIGESTS, _digests(temporary))
-    _flush(temporary)
-    shutil.rmtree(folder, ignore_errors=True)
-    temporary.replace(folder)
+    with replacing_folder(folder, keep=is_whole) as temporary:
+        for name, frame in tables.items():
+            write_table(frame, TABLES[name], temporary / f"{name}.parquet")
+        write_json(temporary / DIGESTS, _digests(temporary))
 
 
 def is_whole(folder: Path) -> bool:
     """Whether a shard is there, with exactly the tables that were written."""
     try:
-        return bool(found := _digests(folder)) and read_json(folder / _DIGESTS) == found
+        return bool(found := _digests(folder)) and read_json(folder / DIGESTS) == found
     except (RunError, OSError):
         return False
 
@@ -64,12 +57,12 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def merge_shards(folders: list[Path], table: Table, target: Path) -> None:
     """Concatenate one table of all shards into one file, a shard at a time."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    with pq.ParquetWriter(temporary, _schema(folders, table), compression="zstd") as writer:
+    with (
+        replacing(target) as temporary,
+        pq.ParquetWriter(temporary, _schema(folders, table), compression="zstd") as writer,
+    ):
         for part in _parts(folders, table):
             writer.write_table(part)
-    _flush(temporary)
-    temporary.replace(target)
 
 
 def _parts(folders: list[Path], table: Table) -> Iterator[pa.Table]:
@@ -81,11 +74,3 @@ def _schema(folders: list[Path], table: Table) -> pa.Schema:
     stored = pq.read_schema(folders[0] / f"{table.name}.parquet") if folders else None
     names = stored.names if stored else []
     return table.schema(attributes_of(pd.DataFrame(columns=names)))
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -80,6 +80,8 @@ def _tell_files(run: Run, found: Verification) -> None:
     found.right.append(f"record: {len(recorded) - len(absent)} files are as sealed")
     if record.get("rebuilt"):
         found.notes.append(f"record: {REBUILT} was built again since")
+    if run.log.is_file():
+        found.notes.append(f"record: {run.log.name} is not in it: every start adds to it")
     if absent:
         found.notes.append(f"record: left behind, as when a run is copied: {_some(absent)}")
     if added:

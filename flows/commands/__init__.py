@@ -5,7 +5,8 @@ from flows.commands import running
 from flows.commands import preparing
 from flows.commands import gating
 from flows.commands import operating
+from flows.commands import upkeep
 from flows.commands import pages
 from flows.commands import records
 
-__all__ = ["gating", "operating", "pages", "preparing", "records", "running"]
+__all__ = ["gating", "operating", "pages", "preparing", "records", "running", "upkeep"]

@@ -19,6 +19,7 @@ from flows.commands.options import (
     QuietOption,
     RunArgument,
     SetOption,
+    VerboseOption,
     read_config,
     read_each,
 )
@@ -60,6 +61,7 @@ def schedule(
         ),
     ] = None,
     overrides: SetOption = None,
+    verbose: VerboseOption = False,
 ) -> None:
     """Serve the audit on a schedule until stopped, on your Prefect API or a local server.
 
@@ -77,6 +79,10 @@ def schedule(
             raise ConfigError("--webhook: not with --work-pool; make an automation in Prefect")
         typer.echo(prefect_yaml(audit, cron, work_pool), nl=False)
         return
+    if verbose:
+        from flows.logs import be_verbose
+
+        be_verbose()
     serve(audit, cron, webhook)
 
 

@@ -34,6 +34,9 @@ KeyOption = Annotated[
 PrefectOption = Annotated[
     bool, typer.Option("--prefect/--no-prefect", help="Run through Prefect, or directly.")
 ]
+VerboseOption = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Show the log as it is kept in `log.jsonl`.")
+]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.")]
 
 

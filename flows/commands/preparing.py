@@ -14,6 +14,7 @@ from rich.text import Text
 from audit import __version__
 from audit.config_file import json_schema
 from audit.errors import ConfigError
+from audit.runs.files import write_text
 from flows import progress
 from flows.commands.app import app
 from flows.commands.options import ConfigArgument, JsonOption, RunArgument, SetOption, read_each
@@ -36,7 +37,7 @@ def init(
             "copy of the manifest, then set data.root to the URL"
         )
     start = starting_config(Path(folder), out.resolve().parent)
-    out.write_text(start.text, encoding="utf-8")
+    write_text(out, start.text)
     screen.print(f"{out}: written. Next:", soft_wrap=True)
     for place in start.open_places:
         screen.print(plain(f"- fill in  {place}"), soft_wrap=True)

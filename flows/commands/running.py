@@ -24,6 +24,7 @@ from flows.commands.options import (
     PrefectOption,
     QuietOption,
     SetOption,
+    VerboseOption,
     read_config,
     read_each,
     trusted_verdict,
@@ -51,13 +52,14 @@ def run(
     ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run an audit, or finish one that was interrupted; of a multi-label model one per label."""
     audits = read_each(config, overrides)
     folders = []
     for audit in audits:
         own = out / audit.name if out and len(audits) > 1 else out
-        folders.append(_execute(audit, own, prefect, quiet or as_json))
+        folders.append(_execute(audit, own, prefect, quiet or as_json, verbose))
         _announce(folders[-1], as_json, quiet)
     if gate_exit:
         raise typer.Exit(_worst_exit([trusted_verdict(folder) for folder in folders]))
@@ -73,6 +75,7 @@ def demo(
     prefect: PrefectOption = True,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
+    verbose: VerboseOption = False,
 ) -> None:
     """Run the embedded doctor/nurse study: data, training, audit, report. Needs no download."""
     audit = read_config(
@@ -80,13 +83,13 @@ def demo(
     )
     if not (quiet or as_json):
         screen.print(audit.description.strip() + "\n")
-    folder = _execute(audit, out, prefect, quiet or as_json)
+    folder = _execute(audit, out, prefect, quiet or as_json, verbose)
     _announce(folder, as_json, quiet)
     if not (quiet or as_json):
         screen.print(_moral(rebalanced, trusted_verdict(folder).verdict))
 
 
-def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path:
+def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool, verbose: bool) -> Path:
     from audit.runs.folder import start_or_resume
 
     if not prefect and audit.execution.runner != "local":
@@ -96,9 +99,12 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path
         )
     started = start_or_resume(audit, out)
     if not quiet:
-        state = "finished already" if started.finished else "run folder"
-        errors.print(f"{state}: {started.folder}", soft_wrap=True)
-    with interruptible(), progress.shown(quiet):
+        errors.print(_found(started, audit), soft_wrap=True)
+    if verbose:
+        from flows.logs import be_verbose
+
+        be_verbose()
+    with interruptible(), progress.shown(quiet or verbose):
         if prefect:
             _through_prefect(audit, started)
         else:
@@ -108,15 +114,30 @@ def _execute(audit: Audit, out: Path | None, prefect: bool, quiet: bool) -> Path
     return Path(started.folder)
 
 
+def _found(run: Any, audit: Audit) -> str:
+    """What a start finds: a finished run, one that goes on, or a new one."""
+    from audit.runs.status import progress_of
+
+    if run.finished:
+        return f"finished already: {run.folder}"
+    there = progress_of(run, audit)
+    if not there.begun:
+        return f"run folder: {run.folder}"
+    shards = f" ({there.shards_done} of {there.shards} shards are there)" if there.shards else ""
+    return f"resumed at '{there.stage}'{shards}: {run.folder}"
+
+
 def _through_prefect(audit: Audit, started: Any) -> None:
     from flows.audit import GATE_STATES, PREFECT_ERRORS, audit_flow
     from flows.server import prefect_api
+    from flows.settings import check_home
 
     shared = audit.execution.runner in ("dask", "ray")
     try:
         with prefect_api() if shared else nullcontext():
             state = audit_flow(audit, str(started.folder), return_state=True)
     except PREFECT_ERRORS as error:  # the audit's own are in the state
+        check_home()
         raise RunError(
             f"Prefect cannot be reached ({error}); check PREFECT_API_URL, or use --no-prefect"
         ) from error

@@ -25,7 +25,7 @@ from tests.tiny import CONFIG, write_tiny
 NOWHERE = "http://127.0.0.1:1/api"
 COMMANDS = (
     *("run", "demo", "gate", "report", "compare", "index"),
-    *("validate", "init", "schedule", "verify", "sign", "record"),
+    *("validate", "init", "schedule", "status", "clean", "verify", "sign", "record"),
 )
 COUNTS = {
     "PASS": {"CLEARED": 1},

@@ -165,8 +165,8 @@ def test_shards_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_only_transient_faults_are_tried_again(error: BaseException, passes: bool) -> None:
     assert is_transient(error) == passes
     state: Any = SimpleNamespace(result=lambda raise_on_failure: error)
-    unused: Any = None
-    assert may_retry(unused, unused, state) == passes
+    task: Any = SimpleNamespace(name="measure", run_count=1)
+    assert may_retry(task, task, state) == passes
 
 
 class FakeRunner:

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from audit.config import Audit
@@ -267,6 +269,51 @@ def test_a_shard_that_fails_half_way_does_not_exist(tmp_path: Path) -> None:
     assert not folder.exists()
     shards.write_shard(folder, {"attention": _attention("s0")})
     assert folder.is_dir()
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_of_two_workers_that_finish_a_shard_at_once_both_succeed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damaged: bool
+) -> None:
+    folder = shards.shard_folder(tmp_path, "d" * 64, 0)
+    written = []
+
+    def another_is_quicker(path: Path, digests: object) -> None:
+        monkeypatch.undo()
+        shards.write_shard(folder, {"attention": _attention("s0")})
+        written.append((folder / "attention.parquet").stat().st_ino)
+        if damaged:
+            _cut(folder / "attention.parquet")
+        write_json(path, digests)
+
+    monkeypatch.setattr(shards, "write_json", another_is_quicker)
+    shards.write_shard(folder, {"attention": _attention("s0")})
+    assert shards.is_whole(folder)
+    assert ((folder / "attention.parquet").stat().st_ino in written) is not damaged
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_many_workers_that_finish_a_shard_at_once_all_succeed(tmp_path: Path) -> None:
+    folder = shards.shard_folder(tmp_path, "d" * 64, 0)
+
+    def write(_: int) -> bool:
+        shards.write_shard(folder, {"attention": _attention("s0")})
+        return shards.is_whole(folder)
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(write, range(64)))
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_merging_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
+    folders = [shards.shard_folder(tmp_path, "d" * 64, i) for i in range(2)]
+    for folder in folders:
+        shards.write_shard(folder, {"attention": _attention("s0")})
+    (folders[1] / "attention.parquet").write_bytes(b"PAR1")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(pa.ArrowInvalid):
+        shards.merge_shards(folders, ATTENTION, tmp_path / "attention.parquet")
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def _gone(path: Path) -> None:

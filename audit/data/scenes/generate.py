@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from audit.atomic import replacing_folder
 from audit.config import Scenes
 from audit.data.scenes.canvas import Code
 from audit.data.scenes.hair import LONG, SHORT
@@ -170,11 +170,10 @@ def generate(
     table = plan(config)
     rows = table.to_dict("records")
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        draft = Path(temporary) / folder.name
+    # Another process may be faster.
+    with replacing_folder(folder, keep=lambda there: _is_complete(there, stamp)) as draft:
         for part in ("images", "masks"):
-            (draft / part).mkdir(parents=True)
+            (draft / part).mkdir()
         done = 0
         for count in _mapped(partial(_draw, draft, config), chunks, workers):
             done += count
@@ -182,8 +181,6 @@ def generate(
                 progress(done)
         table.to_csv(draft / "manifest.csv", index=False)
         (draft / _STAMP).write_text(json.dumps(stamp, indent=2) + "\n", encoding="utf-8")
-        if not _is_complete(folder, stamp):  # another process may have been faster
-            draft.replace(folder)
     return folder
 
 

@@ -13,8 +13,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from audit.checks.scorecard import examine_explainer
 from audit.context import Context, choose_tests, load_context, usable, why_not_guided
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
@@ -45,7 +43,14 @@ from audit.runs.provenance import (
 )
 from audit.runs.record import check_record
 from audit.runs.record import seal as seal_record
-from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, write_shard
+from audit.runs.shards import (
+    is_whole,
+    merge_samples,
+    merge_shards,
+    shard_folder,
+    slices,
+    write_shard,
+)
 from audit.shard import measure_shard
 from audit.tables import (
     ATTENTION,
@@ -58,7 +63,6 @@ from audit.tables import (
     PROPERTIES,
     SAMPLES,
     SCORECARD,
-    empty,
     read_table,
     write_table,
 )
@@ -216,16 +220,7 @@ def merge(run: Run) -> None:
         raise RunError(f"{run.shards}: shard(s) {bad} missing or altered; start the run again")
     for table in (ATTENTION, INTERVENTIONS, MAPS):
         merge_shards(folders, table, run.table(table.name))
-    measured = ["prediction", "score", "margin", "true_margin"]
-    scored = pd.concat(
-        [read_table(f / "samples.parquet", SAMPLES, ["sample_id", *measured]) for f in folders]
-        or [empty(SAMPLES)]
-    )
-    samples = read_table(run.checked, SAMPLES)
-    columns = list(samples.columns)
-    # An id is unique among usable samples, whatever part they are in.
-    merged = samples.drop(columns=measured).merge(scored, on="sample_id", how="left")
-    write_table(merged[columns], SAMPLES, run.table("samples"))
+    merge_samples(folders, run.checked, run.table("samples"))
 
 
 def examine(run: Run, progress: Progress = silent) -> None:

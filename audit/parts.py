@@ -48,7 +48,7 @@ class Parts:
         if not self.path.is_file():
             raise missing(self.path)
         try:
-            with pq.ParquetFile(self.path) as file:
+            with pq.ParquetFile(self.path, pre_buffer=False) as file:
                 refuse_without(self.path, self.columns, file.schema_arrow.names)
                 wanted = [*self.columns, *(name for name in self.where if name not in self.columns)]
                 for batch in file.iter_batches(self.rows, columns=wanted):

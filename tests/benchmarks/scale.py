@@ -1,13 +1,15 @@
 """What an audit costs per stage and sample, and what that makes of 10 million samples.
 
-``python -m tests.benchmarks.scale [--samples 1000 5000 20000] [--workers 1 8 64]``
+``python -m tests.benchmarks.scale [--samples 1000 5000 20000] [--workers 1 8 64] [--unit cpu]``
 
 The same few tiny pictures in many rows, a loaded model, everything else as nobody configured it;
 each size in a process of its own, without Prefect. Prints seconds, processor seconds and peak
 memory per stage, bytes of the run folder per sample, the fitted lines, how far the largest size is
 from what the smaller ones predict, and the projection. For the projection merging and judging are
-measured again on up to a million samples whose shards are written without a model. Exits 1 where the shards, which are most of
-the work, are off by more than a quarter.
+measured again on up to a million samples whose shards are written without a model. ``--unit cpu``
+fits processor seconds, for a machine on which others work; with one thread they are the seconds of
+a machine on which nobody does. Exits 1 where
+the shards, which are most of the work, are off by more than a quarter.
 """
 
 from __future__ import annotations
@@ -174,18 +176,18 @@ def predicted(model: Model, audit: Measured) -> dict[str, float]:
     }
 
 
-def bounded(audits: Sequence[Measured]) -> dict[str, Line]:
+def bounded(audits: Sequence[Measured], unit: str = "seconds") -> dict[str, Line]:
     """Stages that look at so many samples and no more: as long as in the largest audit."""
-    return {name: Line(audits[-1]["costs"][name]["seconds"], 0.0) for name in BOUNDED}
+    return {name: Line(audits[-1]["costs"][name][unit], 0.0) for name in BOUNDED}
 
 
-def large_lines(sizes: Sequence[int]) -> dict[str, Line]:
+def large_lines(sizes: Sequence[int], unit: str) -> dict[str, Line]:
     """Merging and judging, which are not in proportion below some 100,000 samples; printed."""
     costs = [concluded_at(count) for count in sizes]
     lines = {}
     for name in CONCLUDED:
         of = [one[name] for one in costs]
-        line = lines[name] = fit(sizes, [one["seconds"] for one in of])
+        line = lines[name] = fit(sizes, [one[unit] for one in of])
         cells = ", ".join(
             f"{n:,}: {one['seconds']:.1f} s (cpu {one['cpu']:.1f}), peak {one['peak']:.0f} MiB"
             for n, one in zip(sizes, of, strict=True)
@@ -195,14 +197,14 @@ def large_lines(sizes: Sequence[int]) -> dict[str, Line]:
     return lines
 
 
-def show(audits: Sequence[Measured], model: Model, check: dict[str, float]) -> None:
+def show(audits: Sequence[Measured], model: Model, check: dict[str, float], unit: str) -> None:
     """Print what was measured, the fit, and the check of the fit."""
     sizes = "".join(f"{one['samples']:>11,}" for one in audits)
     print(f"\n{'seconds (cpu)':22}{sizes}   fixed s  us each  error  predicted")
     for name, line in model.stages.items():
         costs = [one["costs"][name] for one in audits]
         cells = "".join(f"{c['seconds']:6.1f}({c['cpu']:3.0f})" for c in costs)
-        off = check[name] / costs[-1]["seconds"] - 1
+        off = check[name] / costs[-1][unit] - 1
         fitted = f"{line.fixed:8.2f} {1e6 * line.each:8.1f} {line.error:6.1%}"
         print(f"{name:22}{cells}  {fitted} {off:+9.0%}")
     print("\npeak MiB")
@@ -213,7 +215,7 @@ def show(audits: Sequence[Measured], model: Model, check: dict[str, float]) -> N
         line = fit([one["samples"] for one in audits], [one["bytes"][kind] for one in audits])
         print(f"bytes on disk, {kind}: {line.each:.0f} per sample and {line.fixed / 1e6:.2f} MB")
     for one in audits:
-        seconds = sum(one["costs"][name]["seconds"] for name in (EXPLAIN, INTERVENE))
+        seconds = sum(one["costs"][name][unit] for name in (EXPLAIN, INTERVENE))
         print(
             f"{one['samples']:,} samples, {one['altered']:,} altered: "
             f"{one['samples'] / seconds:.0f} samples/s on one device (cpu)"
@@ -225,6 +227,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--samples", type=int, nargs="+", default=[1_000, 5_000, 20_000])
     parser.add_argument("--workers", type=int, nargs="+", default=[1, 8, 64])
+    parser.add_argument(
+        "--unit", choices=("seconds", "cpu"), default="seconds", help="what is fitted"
+    )
     parser.add_argument("--concluded", type=int, nargs="+", default=[62_500, 250_000, 1_000_000])
     parser.add_argument("--conclude", type=Path, nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--audit", type=Path, nargs=3, help=argparse.SUPPRESS)
@@ -241,11 +246,12 @@ def main() -> None:
         per_cell = clusters_per_cell(load_config(prepare(Path(folder), 1_000)))
     assert per_cell is not None
     audits = [measured(count) for count in sorted(options.samples)]
-    model = model_of(audits, CELLS * per_cell)
-    check = predicted(model_of(audits[:-1], CELLS * per_cell), audits[-1])
-    show(audits, model, check)
-    model = replace(model, stages={**model.stages, **bounded(audits)})
-    model = replace(model, stages={**model.stages, **large_lines(options.concluded)})
+    unit, most_altered = options.unit, CELLS * per_cell
+    model = model_of(audits, most_altered, unit)
+    check = predicted(model_of(audits[:-1], most_altered, unit), audits[-1])
+    show(audits, model, check, unit)
+    model = replace(model, stages={**model.stages, **bounded(audits, unit)})
+    model = replace(model, stages={**model.stages, **large_lines(options.concluded, unit)})
     print(f"\n{PROJECTED:,} samples")
     for workers in options.workers:
         found = project(model, PROJECTED, workers)
@@ -256,7 +262,7 @@ def main() -> None:
             f"serial {found.serial:.0%}, longest: {found.dominant}"
         )
     last = audits[-1]["costs"]
-    shards = sum(last[name]["seconds"] for name in (EXPLAIN, INTERVENE))
+    shards = sum(last[name][unit] for name in (EXPLAIN, INTERVENE))
     off = (check[EXPLAIN] + check[INTERVENE]) / shards - 1
     print(f"\nshards of the largest, predicted from the others: {off:+.0%} (limit {MOST_OFF:.0%})")
     if abs(off) > MOST_OFF:

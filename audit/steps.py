@@ -201,7 +201,8 @@ def measure(run: Run, index: int) -> Path:
     folder = shard_folder(run.shards, decided["digest"], index)
     if not is_whole(folder):
         context = _planned(run.folder, decided["digest"])
-        positions = slices(context.audited, context.config.execution.shard_size)[index]
+        size = context.config.execution.shard_size
+        positions = context.audited[index * size : (index + 1) * size]
         write_shard(folder, measure_shard(context, positions))
     return folder
 

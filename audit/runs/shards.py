@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from audit.atomic import replacing
 from audit.errors import RunError
 from audit.runs.files import file_digest, read_json, write_json
 from audit.tables import SAMPLES, TABLES, Table, attributes_of, write_table
@@ -46,9 +46,7 @@ def write_shard(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     for name, frame in tables.items():
-        path = temporary / f"{name}.parquet"
-        write_table(frame, TABLES[name], path)
-        _flush(path)
+        write_table(frame, TABLES[name], temporary / f"{name}.parquet")
     write_json(temporary / _DIGESTS, _digests(temporary))
     _flush(temporary)
     shutil.rmtree(folder, ignore_errors=True)
@@ -69,7 +67,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 def merge_shards(folders: list[Path], table: Table, target: Path) -> None:
     """Concatenate one table of all shards into one file, some shards at a time."""
-    with _new(target) as temporary:
+    with replacing(target) as temporary:
         schema = _schema(folders, table)
         with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
             for part in _row_groups(folders, table):
@@ -98,17 +96,8 @@ def merge_samples(folders: list[Path], checked: Path, target: Path) -> None:
     for name in MEASURED:
         place = samples.schema.get_field_index(name)
         samples = samples.set_column(place, SAMPLES.schema().field(name), scored[name].take(at))
-    with _new(target) as temporary:
+    with replacing(target) as temporary:
         pq.write_table(samples, temporary, compression="zstd")
-
-
-@contextmanager
-def _new(target: Path) -> Iterator[Path]:
-    """A name for a file that is then flushed and put in the target's place."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    yield temporary
-    _flush(temporary)
-    temporary.replace(target)
 
 
 def _row_groups(folders: list[Path], table: Table) -> Iterator[pa.Table]:

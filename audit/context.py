@@ -69,7 +69,7 @@ class Context:
     guided: bool = False
     precision: str = "float32"
 
-    @property
+    @cached_property
     def audited(self) -> Positions:
         """Positions of the usable samples of the audit part."""
         return usable(self.samples, "audit")

@@ -46,6 +46,7 @@ from audit.gate.baseline import Side, ratchet
 from audit.gate.findings import name_of
 from audit.gate.signoff import SignOff, decide_signed
 from audit.gate.waivers import Waiver, Waivers
+from audit.parts import Parts
 from audit.release import Release, check_release
 from audit.runs.chain import previous_link
 from audit.runs.files import file_digest, read_json, write_json, write_text
@@ -72,6 +73,7 @@ from audit.tables import (
 GRAD_CAM_OF_TRUE_CLASS = {"method": "grad-cam", "explained": "true"}  # the rest is for the eye
 
 _MEASURED = tuple(f"{table.name}.parquet" for table in (SAMPLES, ATTENTION, INTERVENTIONS, MAPS))
+_MAPS_HELD = 2**12  # a map and its masks may be large
 _SAME = 1e-9  # processors round sums differently
 
 
@@ -136,11 +138,11 @@ def today() -> date:
     return datetime.now(UTC).date()
 
 
-def measured_tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+def measured_tables(run: Run) -> tuple[pd.DataFrame, Parts, pd.DataFrame]:
     """What the evidence is built from: samples, attention, interventions."""
     return (
-        read_table(run.table("samples"), SAMPLES),
-        read_table(run.table("attention"), ATTENTION, ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
+        read_table(run.table("samples"), SAMPLES, without=("path", "reason")),
+        Parts(run.table("attention"), ATTENTION_COLUMNS, GRAD_CAM_OF_TRUE_CLASS),
         read_table(run.table("interventions"), INTERVENTIONS, INTERVENTIONS_COLUMNS),
     )
 
@@ -292,7 +294,7 @@ def _explaining(run: Run, table: Table) -> pd.DataFrame:
 
 def _facts_anew(run: Run, config: Audit) -> Facts:
     samples, attention, interventions = measured_tables(run)
-    maps = read_table(run.table("maps"), MAPS, MAPS_COLUMNS, {"explained": "true"})
+    maps = Parts(run.table("maps"), MAPS_COLUMNS, {"explained": "true"}, rows=_MAPS_HELD)
     evidence = build_evidence(samples, attention, interventions, config, maps)
     properties = _explaining(run, PROPERTIES)
     association, cells = build_association(samples, properties, config)

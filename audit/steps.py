@@ -13,8 +13,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import pandas as pd
-
 from audit.checks.scorecard import examine_explainer
 from audit.config import WHERE_COMPUTED
 from audit.context import choose_tests, load_context, usable, why_not_guided
@@ -50,7 +48,14 @@ from audit.runs.provenance import (
 )
 from audit.runs.record import check_record
 from audit.runs.record import seal as seal_record
-from audit.runs.shards import is_whole, merge_shards, shard_folder, slices, write_shard
+from audit.runs.shards import (
+    is_whole,
+    merge_samples,
+    merge_shards,
+    shard_folder,
+    slices,
+    write_shard,
+)
 from audit.shard import measure_shard
 from audit.tables import (
     ATTENTION,
@@ -64,7 +69,6 @@ from audit.tables import (
     PROPERTIES,
     SAMPLES,
     SCORECARD,
-    empty,
     read_table,
     write_table,
 )
@@ -216,7 +220,8 @@ def measure(run: Run, index: int) -> Path:
         tell("there", shard=index)
         return folder
     with stage("shard", shard=index) as facts, planned_context(run) as context:
-        positions = slices(context.audited, context.config.execution.shard_size)[index]
+        size = context.config.execution.shard_size
+        positions = context.audited[index * size : (index + 1) * size]
         facts |= {"samples": len(positions), "device": str(context.classifier.device)}
         write_shard(folder, measure_shard(context, positions))
     return folder
@@ -237,16 +242,7 @@ def merge(run: Run) -> None:
         raise RunError(f"{run.shards}: shard(s) {bad} missing or altered; start the run again")
     for table in (ATTENTION, INTERVENTIONS, MAPS):
         merge_shards(folders, table, run.table(table.name))
-    measured = ["prediction", "score", "margin", "true_margin"]
-    scored = pd.concat(
-        [read_table(f / "samples.parquet", SAMPLES, ["sample_id", *measured]) for f in folders]
-        or [empty(SAMPLES)]
-    )
-    samples = read_table(run.checked, SAMPLES)
-    columns = list(samples.columns)
-    # An id is unique among usable samples, whatever part they are in.
-    merged = samples.drop(columns=measured).merge(scored, on="sample_id", how="left")
-    write_table(merged[columns], SAMPLES, run.table("samples"))
+    merge_samples(folders, run.checked, run.table("samples"))
 
 
 @stage("check the explainer")

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.atomic import replacing
-from audit.errors import RunError
+from audit.parts import missing, refuse_without, unreadable
 
 OK = "ok"
 QUARANTINED = "quarantined"
@@ -402,8 +402,12 @@ def read_table(
     table: Table,
     columns: Sequence[str] | None = None,
     where: dict[str, str] | None = None,
+    *,
+    without: Sequence[str] = (),
 ) -> pd.DataFrame:
     """Read a table back; ``columns`` picks some of them, ``where`` rows by value.
+
+    ``without`` leaves columns out where all others are read, attributes too.
 
     Raises
     ------
@@ -411,20 +415,19 @@ def read_table(
         If the file is missing or is not such a table.
     """
     if not path.is_file():
-        raise RunError(f"{path}: no such table; the run did not get that far (start it again)")
+        raise missing(path)
     try:
+        if without:
+            columns = [name for name in pq.read_schema(path).names if name not in without]
         arrow = pq.read_table(
             path,
             columns=None if columns is None else list(columns),
             filters=[(name, "==", value) for name, value in (where or {}).items()] or None,
         )
     except (pa.ArrowInvalid, OSError) as error:
-        problem = str(error).splitlines()[0]
-        raise RunError(f"{path}: not a readable Parquet file ({problem})") from error
-    wanted = list(columns) if columns is not None else [column.name for column in table.columns]
-    missing = sorted(set(wanted) - set(arrow.column_names))
-    if missing:
-        raise RunError(f"{path}: column(s) missing: {', '.join(missing)}")
+        raise unreadable(path, error) from error
+    wanted = [column.name for column in table.columns if column.name not in without]
+    refuse_without(path, wanted if columns is None or without else columns, arrow.column_names)
     frame: pd.DataFrame = arrow.to_pandas()
     return frame
 

@@ -14,8 +14,8 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from audit.errors import RunError
 from audit.evidence.bootstrap import cluster_means
+from audit.evidence.grids import Grids
 from audit.evidence.inputs import Inputs, Mask, Row
 from audit.evidence.intervals import Codes, Floats, Interval
 from audit.evidence.permutation import TIE, Blocks, Bools, permutation_p, side_by_side
@@ -27,24 +27,6 @@ METHOD = "grad-cam"
 
 MOST_CLUSTERS = 512  # of a class that are permuted: a matrix of their pairs is held
 MIN_STRATUM = 5  # clusters that strata must have on average, else coarser ones are used
-
-Grid = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Grids:
-    """Maps and masks on the axis of the samples, on one grid.
-
-    Attributes
-    ----------
-    mass
-        [n, cells] positive part of the map, of sum 1; 0 where there is none.
-    masks
-        [n, regions, cells] part of each cell in each region, in the order of the configuration.
-    """
-
-    mass: Grid
-    masks: NDArray[np.float16]
 
 
 @dataclass(frozen=True)
@@ -80,45 +62,74 @@ def alignment(inputs: Inputs) -> list[Row]:
     interval is that mean's. Maps without positive mass, regions smaller than two grid cells and
     clusters alone in their stratum are excluded, and counted where the picture has the region.
     """
-    grids = read_grids(inputs)
-    if grids is None:
+    there = inputs.maps.alive()
+    if there is None:
         return []
-    there = grids.mass.any(axis=1)
-    jobs = [
-        (target, regions, used)
+    drawn = [
+        Drawn.of(inputs, target, regions, used)
         for target in inputs.classes
         for regions, used in inputs.on_the_same_samples(METHOD, (inputs.label == target) & there)
     ]
-    return list(chain(*side_by_side(lambda job: list(_rows(inputs, grids, *job)), jobs)))
+    wanted = np.zeros(there.size, dtype=np.bool_)
+    for one in drawn:
+        wanted[one.at] = True
+    grids = inputs.maps.grids(wanted)
+    return list(chain(*side_by_side(lambda one: list(_rows(inputs, grids, one)), drawn)))
 
 
-def read_grids(inputs: Inputs) -> Grids | None:
-    """Maps of the true class and their masks as arrays; None where there are no maps.
+@dataclass(frozen=True)
+class Drawn:
+    """Clusters of one class that are looked at, for the regions measured on the same samples.
 
-    Raises
-    ------
-    RunError
-        If a sample has two maps, or sizes do not agree.
+    Attributes
+    ----------
+    target, regions
+        The class and the regions.
+    usable
+        Samples in clusters that can exchange their masks, looked at or not.
+    at, clusters
+        [m] places of the samples looked at on the axis, ascending, and the cluster of each.
+    sizes, strata
+        [c] samples of each cluster, and its stratum.
+    rng
+        What is left of the class's random numbers.
     """
-    table = inputs.maps[inputs.maps["explained"] == "true"]
-    if table.empty:
-        return None
-    inputs.on_axis(table, "its map")
-    sizes = {len(row) for row in table["map"]}
-    regions = len(inputs.config.regions.names)
-    if len(sizes) > 1 or {len(row) for row in table["masks"]} != {regions * min(sizes)}:
-        raise RunError(
-            f"maps: not all of one grid with masks of {regions} regions; run the audit again"
+
+    target: str
+    regions: list[str]
+    usable: int
+    at: Codes
+    clusters: Codes
+    sizes: Codes
+    strata: Codes
+    rng: np.random.Generator
+
+    @classmethod
+    def of(cls, inputs: Inputs, target: str, regions: list[str], used: Mask) -> Drawn:
+        """At most 512 of the clusters that are not alone in their stratum."""
+        rng = generator(inputs.config.seed, MEASURE, target)
+        at = np.flatnonzero(used)
+        _, clusters, sizes = np.unique(inputs.cluster[at], return_inverse=True, return_counts=True)
+        levels = strata(inputs, used, clusters) if at.size else sizes
+        company = np.flatnonzero(np.bincount(levels)[levels] > 1)
+        by_stratum = company[np.argsort(levels[company], kind="stable")]
+        usable = int(sizes[by_stratum].sum())
+        taken = by_stratum[np.sort(rng.permutation(by_stratum.size)[:MOST_CLUSTERS])]
+        number = np.full(sizes.size, -1)
+        number[taken] = np.arange(taken.size)
+        clusters = number[clusters]
+        few = clusters >= 0
+        return cls(
+            target, regions, usable, at[few], clusters[few], sizes[taken], levels[taken], rng
         )
-    at, cells, n = table["at"].to_numpy(), min(sizes), len(inputs.samples)
-    raw = np.stack(table["map"].to_list()).astype(np.float32, copy=False).clip(min=0)
-    peak = raw.max(axis=1, keepdims=True)
-    scaled = raw / np.where(peak > 0, peak, 1)  # so that no sum is too small or large
-    mass = np.zeros((n, cells), dtype=np.float32)
-    mass[at] = scaled / np.maximum(scaled.sum(axis=1, keepdims=True), 1)
-    masks = np.zeros((n, regions, cells), dtype=np.float16)
-    masks[at] = np.stack(table["masks"].to_list()).reshape(-1, regions, cells)
-    return Grids(mass, masks)
+
+    def units(self, inputs: Inputs, grids: Grids) -> Units:
+        """Their maps and masks."""
+        rows = grids.rows(self.at)
+        places = [inputs.config.regions.names.index(name) for name in self.regions]
+        means = [_means(grids.masks[rows, place], self.clusters, self.sizes) for place in places]
+        mass = _means(grids.mass[rows], self.clusters, self.sizes)
+        return Units(mass, np.stack(means), self.strata)
 
 
 def strata(inputs: Inputs, used: Mask, clusters: Codes) -> Codes:
@@ -159,20 +170,6 @@ def _level_sets(levels: Codes, clusters: Codes, count: int) -> Codes:
     )
     ranks: Codes = np.argsort(np.argsort(first))  # numbered by their first cluster
     return ranks[inverse.reshape(-1)]
-
-
-def units_of(inputs: Inputs, grids: Grids, regions: list[str], used: Mask) -> tuple[Units, Codes]:
-    """Clusters that can exchange their masks, and the number of samples of each."""
-    _, clusters, sizes = np.unique(inputs.cluster[used], return_inverse=True, return_counts=True)
-    places = [inputs.config.regions.names.index(name) for name in regions]
-    units = Units(
-        _means(grids.mass[used], clusters, sizes),
-        np.stack([_means(grids.masks[used, place], clusters, sizes) for place in places]),
-        strata(inputs, used, clusters),
-    )
-    company = np.flatnonzero(np.bincount(units.strata)[units.strata] > 1)
-    by_stratum = company[np.argsort(units.strata[company], kind="stable")]
-    return units.take(by_stratum), sizes[by_stratum]
 
 
 def _means(values: NDArray[np.floating], clusters: Codes, sizes: Codes) -> Floats:
@@ -224,25 +221,16 @@ def exchange_p(units: Units, rng: np.random.Generator, resamples: int, most: int
     return permutation_p(exceeds, len(flat), Blocks(units.strata), rng, resamples, most)
 
 
-def _rows(
-    inputs: Inputs, grids: Grids, target: str, regions: list[str], used: Mask
-) -> Iterator[Row]:
-    config = inputs.config
+def _rows(inputs: Inputs, grids: Grids, drawn: Drawn) -> Iterator[Row]:
+    config, target, regions = inputs.config, drawn.target, drawn.regions
     intervals, p = [Interval()] * len(regions), np.full(len(regions), np.nan)
-    usable = 0
-    sizes: Codes = np.zeros(0, dtype=np.intp)
-    if used.any():
-        units, sizes = units_of(inputs, grids, regions, used)
-        usable = int(sizes.sum())
-    if sizes.size:
-        rng = generator(config.seed, MEASURE, target)
-        few = np.sort(rng.permutation(sizes.size)[:MOST_CLUSTERS])
-        units, sizes = units.take(few), sizes[few]
-        p = exchange_p(units, rng, config.statistics.resamples, inputs.screen_resamples)
+    if drawn.sizes.size:
+        units = drawn.units(inputs, grids)
+        p = exchange_p(units, drawn.rng, config.statistics.resamples, inputs.screen_resamples)
         intervals = [
             cluster_means(
                 parts[None],
-                np.arange(few.size),
+                np.arange(drawn.sizes.size),
                 config.statistics.confidence,
                 min(config.statistics.resamples, RESAMPLES),
                 generator(config.seed, MEASURE, target, region),
@@ -257,9 +245,9 @@ def _rows(
             role=config.regions.role(region, target),
             target_class=target,
             act=f"explain:{METHOD}",
-            n=int(sizes.sum()),
-            clusters=sizes.size,
-            excluded=int((members & inputs.shows(region)).sum()) - usable,
+            n=int(drawn.sizes.sum()),
+            clusters=drawn.sizes.size,
+            excluded=int((members & inputs.shows(region)).sum()) - drawn.usable,
             p=float(value),
             interval=interval,
         )

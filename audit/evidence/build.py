@@ -17,6 +17,7 @@ from audit.evidence.inputs import Inputs, Row, read_inputs
 from audit.evidence.shares import attention_shares
 from audit.evidence.true_class import true_margin_effect
 from audit.evidence.worst_group import worst_group
+from audit.parts import Rows
 from audit.tables import EVIDENCE, empty, to_arrow
 
 #: Everything that is measured: tables of an audit in, rows of the evidence table out.
@@ -47,10 +48,10 @@ def thresholds(policy: Policy) -> dict[str, tuple[float, float]]:
 
 def build_evidence(
     samples: pd.DataFrame,
-    attention: pd.DataFrame,
+    attention: Rows,
     interventions: pd.DataFrame,
     config: Audit,
-    maps: pd.DataFrame | None = None,
+    maps: Rows | None = None,
 ) -> pd.DataFrame:
     """Test and estimate everything the audit asks for.
 
@@ -58,7 +59,8 @@ def build_evidence(
     ----------
     samples, attention, interventions
         Tables as in :mod:`audit.tables`, in any row order; of the last two only the columns
-        ``ATTENTION_COLUMNS`` and ``INTERVENTIONS_COLUMNS`` are needed.
+        ``ATTENTION_COLUMNS`` and ``INTERVENTIONS_COLUMNS`` are needed. The attention may be
+        :class:`~audit.parts.Parts` of a stored table.
     config
         The audit.
     maps

@@ -14,16 +14,35 @@ from numpy.typing import NDArray
 
 from audit.config import Audit
 from audit.errors import RunError
+from audit.evidence.axis import (
+    ATTENTION_COLUMNS,
+    MAPS_COLUMNS,
+    Attention,
+    Axis,
+    Mask,
+    Measured,
+    has_two,
+    read_attention,
+)
+from audit.evidence.grids import Maps
 from audit.evidence.intervals import Codes, Floats, Interval, distinct
 from audit.evidence.permutation import MOST_RESAMPLES
+from audit.parts import Rows
 from audit.tables import ALL, MAPS, OK, UNKNOWN, attribute_column, attributes_of, empty
 
-#: Columns that the evidence needs; reading no others keeps large audits small in memory.
-ATTENTION_COLUMNS = (
-    *("sample_id", "method", "explained", "region"),
-    *("share", "area", "rho", "measurable"),
-)
-MAPS_COLUMNS = ("sample_id", "explained", "map", "masks")
+__all__ = [
+    "ATTENTION_COLUMNS",
+    "INTERVENTIONS_COLUMNS",
+    "MAPS_COLUMNS",
+    "Cell",
+    "Inputs",
+    "Mask",
+    "Measured",
+    "Objects",
+    "Row",
+    "read_inputs",
+]
+
 INTERVENTIONS_COLUMNS = (
     "sample_id",
     "region",
@@ -39,7 +58,6 @@ INTERVENTIONS_COLUMNS = (
     "logits_after",
 )
 
-Mask = NDArray[np.bool_]
 Objects = NDArray[np.object_]
 
 
@@ -83,22 +101,6 @@ class Cell(NamedTuple):
         return self.attribute == ALL
 
 
-class Measured(NamedTuple):
-    """Attention on one region, on the axis of the samples.
-
-    Attributes
-    ----------
-    usable
-        [n] whether there is a map with positive mass, and the region is large enough.
-    share, log_rho
-        [n] NaN where there is none.
-    """
-
-    usable: Mask
-    share: Floats
-    log_rho: Floats
-
-
 @dataclass(frozen=True)
 class Inputs:
     """The tables of one audit, with the audited samples as the axis of every array.
@@ -107,8 +109,12 @@ class Inputs:
     ----------
     samples
         Samples of the audit part that are ok, sorted by name, index 0 ... n - 1.
-    attention, interventions, maps
+    attention
+        What the attention table says, on the axis.
+    interventions
         Rows of those samples, sorted by name, with their place on the axis in ``at``.
+    maps
+        The table of maps, to be asked.
     classes
         Class names of the audit.
     training
@@ -116,9 +122,9 @@ class Inputs:
     """
 
     samples: pd.DataFrame
-    attention: pd.DataFrame
+    attention: Attention
     interventions: pd.DataFrame
-    maps: pd.DataFrame
+    maps: Maps
     classes: tuple[str, ...]
     config: Audit
     training: pd.DataFrame
@@ -150,32 +156,13 @@ class Inputs:
 
     def shows(self, region: str) -> Mask:
         """Which samples have a region; those that no map was measured on count as having it."""
-        without = self._without.get(region)
-        return ~self.samples.index.isin([] if without is None else without)
+        lacking = self.attention.lacking.get(region)
+        return np.ones(len(self.samples), dtype=np.bool_) if lacking is None else ~lacking
 
-    @cached_property
-    def _without(self) -> dict[str, pd.Series[int]]:
-        """Region: the samples that do not have it."""
-        empty_ones = self.attention[self.attention["area"] == 0]
-        by_region = empty_ones.groupby("region", observed=True)["at"]
-        return {str(region): at for region, at in by_region}
-
-    @cached_property
+    @property
     def measured(self) -> dict[tuple[str, str], Measured]:
         """Method and region: attention of the maps that explain the true class."""
-        table = self.attention[self.attention["explained"] == "true"]
-        return {
-            (str(method), str(region)): self._measured(part, f"{method} on {region!r}")
-            for (method, region), part in table.groupby(
-                ["method", "region"], observed=True, sort=True
-            )
-        }
-
-    def _measured(self, rows: pd.DataFrame, what: str) -> Measured:
-        numbers = self.on_axis(rows, what)
-        share, rho = (numbers[name].to_numpy(np.float64) for name in ("share", "rho"))
-        large = numbers["measurable"].eq(True).to_numpy(np.bool_)
-        return Measured(large & ~np.isnan(share) & ~np.isnan(rho), share, np.log(rho))
+        return self.attention.measured
 
     def on_the_same_samples(self, method: str, members: Mask) -> Iterator[tuple[list[str], Mask]]:
         """Regions that can be measured on the same of some samples: they can be drawn together."""
@@ -266,19 +253,20 @@ class Inputs:
             If a sample has two.
         """
         if rows["at"].duplicated().any():
-            twice = rows.loc[rows["at"].duplicated(), "sample_id"].iloc[0]
-            raise RunError(f"sample {twice!r} has two rows for {what}; run the audit again")
+            raise has_two(rows.loc[rows["at"].duplicated(), "sample_id"].iloc[0], what)
         return rows.set_index("at").reindex(self.samples.index)
 
 
 def read_inputs(
     samples: pd.DataFrame,
-    attention: pd.DataFrame,
+    attention: Rows,
     interventions: pd.DataFrame,
     config: Audit,
-    maps: pd.DataFrame | None = None,
+    maps: Rows | None = None,
 ) -> Inputs:
     """Bring the tables of an audit into one order.
+
+    The long ones, attention and maps, may be stored: then a part of them is held at a time.
 
     Raises
     ------
@@ -292,25 +280,17 @@ def read_inputs(
         first = audited.loc[unpredicted, "sample_id"].iloc[0]
         raise RunError(f"samples: {first!r} has no prediction; the run is not finished")
     seen = {*ok["label"].dropna(), *audited["prediction"]}
-    known = pd.Index(samples["sample_id"])
-    axis = pd.Index(audited["sample_id"])
+    axis = Axis(audited["sample_id"], samples["sample_id"])
     return Inputs(
-        audited,
-        _located(attention[list(ATTENTION_COLUMNS)], axis, known, "attention"),
-        _located(interventions[list(INTERVENTIONS_COLUMNS)], axis, known, "interventions"),
-        _located((empty(MAPS) if maps is None else maps)[list(MAPS_COLUMNS)], axis, known, "maps"),
-        tuple(config.data.classes or sorted(seen)),
-        config,
-        ok[ok["part"].isin(config.data.training_parts)]
+        samples=audited,
+        attention=read_attention(attention, axis),
+        interventions=axis.located(
+            interventions[list(INTERVENTIONS_COLUMNS)], "interventions"
+        ).sort_values("at", kind="stable"),
+        maps=Maps(empty(MAPS) if maps is None else maps, axis, len(config.regions.names)),
+        classes=tuple(config.data.classes or sorted(seen)),
+        config=config,
+        training=ok[ok["part"].isin(config.data.training_parts)]
         .sort_values("sample_id")
         .reset_index(drop=True),
     )
-
-
-def _located(table: pd.DataFrame, axis: Any, known: Any, name: str) -> pd.DataFrame:
-    strange = ~table["sample_id"].isin(known)
-    if strange.any():
-        first = table.loc[strange, "sample_id"].iloc[0]
-        raise RunError(f"{name}: sample {first!r} is not in the samples table; run the audit again")
-    table = table.assign(at=axis.get_indexer(table["sample_id"]))
-    return table[table["at"] >= 0].sort_values("at", kind="stable")

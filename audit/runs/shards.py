@@ -9,14 +9,18 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from audit.atomic import replacing, replacing_folder
 from audit.errors import RunError
 from audit.runs.files import file_digest, read_json, write_json
-from audit.tables import TABLES, Table, attributes_of, write_table
+from audit.tables import SAMPLES, TABLES, Table, attributes_of, write_table
+
+MEASURED = ("prediction", "score", "margin", "true_margin")
 
 DIGESTS = "digests.json"
+_ROW_GROUP_BYTES = 2**24  # in memory
 
 Positions = npt.NDArray[np.int64]
 
@@ -56,18 +60,60 @@ def _digests(folder: Path) -> dict[str, str]:
 
 
 def merge_shards(folders: list[Path], table: Table, target: Path) -> None:
-    """Concatenate one table of all shards into one file, a shard at a time."""
-    with (
-        replacing(target) as temporary,
-        pq.ParquetWriter(temporary, _schema(folders, table), compression="zstd") as writer,
-    ):
-        for part in _parts(folders, table):
-            writer.write_table(part)
+    """Concatenate one table of all shards into one file, some shards at a time."""
+    with replacing(target) as temporary:
+        schema = _schema(folders, table)
+        with pq.ParquetWriter(temporary, schema, compression="zstd") as writer:
+            for part in _row_groups(folders, table):
+                writer.write_table(part)
 
 
-def _parts(folders: list[Path], table: Table) -> Iterator[pa.Table]:
+def merge_samples(folders: list[Path], checked: Path, target: Path) -> None:
+    """The checked samples, with what the model says of those that are in a shard.
+
+    Parameters
+    ----------
+    folders
+        Of all shards.
+    checked
+        The table of the samples before the model has seen them.
+    target
+        Where the table is written; whole or not at all.
+    """
+    samples = pq.read_table(checked)
+    columns = ["sample_id", *MEASURED]
+    found = [_read(folder, SAMPLES, columns) for folder in folders]
+    nothing = SAMPLES.schema().empty_table().select(columns)
+    scored = pa.concat_tables([nothing, *found]).unify_dictionaries().combine_chunks()
+    # An id is unique among usable samples, whatever part they are in.
+    at = pc.index_in(samples["sample_id"], value_set=scored["sample_id"])
+    for name in MEASURED:
+        place = samples.schema.get_field_index(name)
+        samples = samples.set_column(place, SAMPLES.schema().field(name), scored[name].take(at))
+    with replacing(target) as temporary:
+        pq.write_table(samples, temporary, compression="zstd")
+
+
+def _row_groups(folders: list[Path], table: Table) -> Iterator[pa.Table]:
+    """The shards' tables, together as many as fit in a row group.
+
+    A row group for each shard would make the file's directory longer than memory likes.
+    """
+    held: list[pa.Table] = []
+    size = 0
     for folder in folders:
-        yield pq.read_table(folder / f"{table.name}.parquet")
+        held.append(_read(folder, table))
+        size += held[-1].nbytes
+        if size >= _ROW_GROUP_BYTES:
+            yield pa.concat_tables(held).unify_dictionaries()
+            held, size = [], 0
+    if held:
+        yield pa.concat_tables(held).unify_dictionaries()
+
+
+def _read(folder: Path, table: Table, columns: list[str] | None = None) -> pa.Table:
+    with pq.ParquetFile(folder / f"{table.name}.parquet") as file:
+        return file.read(columns, use_threads=False)  # small: threads cost more
 
 
 def _schema(folders: list[Path], table: Table) -> pa.Schema:

@@ -19,10 +19,10 @@ from audit.config import Audit
 from audit.errors import RunError
 from audit.evidence import build_evidence
 from audit.evidence.alignment import Units, contributions, exchange_p
-from audit.evidence.disparity import exchange_p as disparity_p
 from audit.evidence.disparity import hedges_g, sides_of
 from audit.evidence.permutation import Blocks, permutation_p
 from audit.evidence.signflip import generator
+from audit.evidence.subgroup_exchange import exchange_p as disparity_p
 from audit.tables import ATTENTION, INTERVENTIONS, MAPS, empty, to_arrow
 from tests.evidence import planted
 from tests.evidence.planted import row, some_examples

@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 from audit.atomic import replacing, replacing_folder
 from audit.errors import RunError
-from audit.runs.files import file_digest, read_json, write_json
-from audit.tables import SAMPLES, TABLES, Table, attributes_of, write_table
+from audit.runs.files import file_digest, json_text, read_json
+from audit.tables import SAMPLES, TABLES, Table, attributes_of, to_arrow
 
 MEASURED = ("prediction", "score", "margin", "true_margin")
 
@@ -43,8 +43,12 @@ def write_shard(folder: Path, tables: Mapping[str, pd.DataFrame]) -> None:
     """
     with replacing_folder(folder, keep=is_whole) as temporary:
         for name, frame in tables.items():
-            write_table(frame, TABLES[name], temporary / f"{name}.parquet")
-        write_json(temporary / DIGESTS, _digests(temporary))
+            # Flushed with the folder.
+            pq.write_table(
+                to_arrow(frame, TABLES[name]), temporary / f"{name}.parquet", compression="zstd"
+            )
+        text = json_text(_digests(temporary))
+        (temporary / DIGESTS).write_text(text, encoding="utf-8")
 
 
 def is_whole(folder: Path) -> bool:

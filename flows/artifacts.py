@@ -1,15 +1,20 @@
-"""What Prefect's pages show of an audit: the verdict, a table of findings, a link to the report."""
+"""What Prefect's pages show of an audit: progress, verdict, findings, link to the report."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
+    create_progress_artifact,
     create_table_artifact,
+    update_progress_artifact,
 )
+from prefect.runtime import deployment
 
 from audit.config import Audit
 from audit.gate import Verdict
@@ -20,6 +25,28 @@ from audit.runs.files import read_json
 from audit.runs.folder import Run
 
 ROWS = 200  # findings in the table
+EVERY = 2.0  # seconds between two updates of the bar
+
+
+@contextmanager
+def progress_artifact(total: int) -> Iterator[Callable[[int], None]]:
+    """Something to call with the number of samples done, which a scheduled run shows as a bar."""
+    if not deployment.id:  # who started it by hand sees the bar on the terminal
+        yield lambda done: None
+        return
+    create: Any = create_progress_artifact  # typed as coroutines, which they are in a loop alone
+    update: Any = update_progress_artifact
+    bar = create(progress=0.0, key="cuecheck-progress", description="samples explained, in %")
+    told_at = 0.0
+
+    def tell(done: int) -> None:
+        nonlocal told_at
+        if done >= total or time.monotonic() > told_at + EVERY:
+            told_at = time.monotonic()
+            update(artifact_id=bar, progress=100.0 * done / max(total, 1))
+
+    yield tell
+    tell(total)  # not reached where shards were lost
 
 
 def publish(config: Audit, verdict: Verdict, run: Run) -> None:

@@ -25,6 +25,7 @@ from audit.errors import RunError
 from audit.events import tell
 from audit.runs.folder import Run
 from flows import progress
+from flows.artifacts import progress_artifact
 from flows.direct import conclude
 from flows.faults import DELAYS, RETRIES, is_transient, may_retry
 from flows.logs import kept
@@ -90,21 +91,23 @@ def measure_all(execution: Execution, folder: str, sizes: Sequence[int]) -> None
     RunError
         If workers die again and again.
     """
-    waiting, done = list(range(len(sizes))), 0
-    for _ in range(1 + RETRIES):
-        lost: dict[int, Exception] = {}
-        with started_runner(execution) as runner:
-            for index, future in _submitted(runner, folder, waiting):
-                progress.report("explain and intervene", done, sum(sizes))
-                if fault := _fault(future):
-                    lost[index] = fault
-                    tell("lost", level=WARNING, shard=index, error=type(fault).__name__)
-                else:
-                    done += sizes[index]
-        progress.report("explain and intervene", done, sum(sizes))
-        if not lost:
-            return
-        waiting = list(lost)
+    waiting, done, total = list(range(len(sizes))), 0, sum(sizes)
+    with progress_artifact(total) as show:
+        for _ in range(1 + RETRIES):
+            lost: dict[int, Exception] = {}
+            with started_runner(execution) as runner:
+                for index, future in _submitted(runner, folder, waiting):
+                    progress.report("explain and intervene", done, total)
+                    show(done)
+                    if fault := _fault(future):
+                        lost[index] = fault
+                        tell("lost", level=WARNING, shard=index, error=type(fault).__name__)
+                    else:
+                        done += sizes[index]
+            progress.report("explain and intervene", done, total)
+            if not lost:
+                return
+            waiting = list(lost)
     told = ", ".join(map(str, waiting))
     why = next(iter(lost.values()))
     raise RunError(

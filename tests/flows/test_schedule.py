@@ -160,6 +160,7 @@ def test_a_scheduled_run_fires_and_is_read_back(place: Place) -> None:
     assert str(folder / "report.html") in str(ended.state.message)
     artifacts = place.artifacts(ended)
     assert artifacts.keys() >= {"cuecheck-verdict", "cuecheck-findings", "cuecheck-report"}
+    assert artifacts["cuecheck-progress"] == 100.0
     findings = read_json(folder / "findings.json")["findings"]
     rows = json.loads(artifacts["cuecheck-findings"])
     assert [row["status"] for row in rows] == [finding["status"] for finding in findings]

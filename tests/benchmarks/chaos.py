@@ -1,6 +1,7 @@
 """Kill an audit a hundred times and fill its disk twenty times; start it again each time.
 
-``python -m tests.benchmarks.chaos [--kills 100] [--errors 20] [--seed 0]``: 9 minutes on two cores. Moments are uniform over the duration of an undisturbed run, except for every third kill,
+``python -m tests.benchmarks.chaos [--kills 100] [--errors 20] [--seed 0]``: 9 minutes on two
+cores. Moments are uniform over the duration of an undisturbed run, except for every third kill,
 which falls between a write and its rename. It stops at the first run that is not whole in the end.
 """
 

@@ -2,8 +2,7 @@
 
 ``python -m tests.benchmarks.chaos [--kills 100] [--errors 20] [--seed 0]``: 9 minutes on two
 cores. Moments are uniform over the duration of an undisturbed run, except for every third kill,
-which falls between a write and its rename. It stops at the first run that is not whole in the
-end.
+which falls between a write and its rename. It stops at the first run that is not whole in the end.
 """
 
 from __future__ import annotations

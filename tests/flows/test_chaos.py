@@ -74,7 +74,7 @@ def test_killed_between_write_and_rename(
 
 @pytest.mark.parametrize(
     ("largest", "name"),
-    [(3_000, "properties.parquet"), (50_000, "training.pt"), (1_000_000, "report.html")],
+    [(3_000, "files.parquet"), (50_000, "training.pt"), (1_000_000, "report.html")],
 )
 def test_file_that_the_kernel_refuses_is_named_and_the_next_start_finishes(
     launched: Launcher, undisturbed: Undisturbed, tmp_path: Path, largest: int, name: str

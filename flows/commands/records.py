@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from audit.errors import RunError
 from flows.commands.app import app
 from flows.commands.options import KeyOption, RunArgument
 from flows.commands.terminal import BAD_INPUT, plain, screen
@@ -28,8 +29,14 @@ def verify(
     from audit.judgement import today
     from audit.runs.folder import Run
     from audit.runs.verify import verify_run
+    from audit.signoff import read_signoff
 
     found = verify_run(Run(run), today(), public_key=public_key, whole_chain=whole_chain)
+    try:
+        if (signed := read_signoff(Run(run))) is not None:
+            found.notes.append(f"{signed.told} (who it was is self-declared)")
+    except RunError as error:
+        found.faults.append(str(error))
     for kind, colour, sentences in (
         ("right", "green", found.right),
         ("note", "yellow", found.notes),

@@ -136,3 +136,17 @@ def test_sign_verify_and_record(
     assert command(*signed) == 0
     assert command(*signed, "--whole-chain") == 2
     assert command("verify", tmp_path / "none") == 2
+
+
+def test_verify_tells_who_signed_off_and_what_is_no_sign_off(
+    resumed: Run, tmp_path: Path, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = Run(tmp_path / "copy")
+    shutil.copytree(resumed.folder, copy.folder)
+    assert command("signoff", copy.folder, "approve", "--by", "Ada", "--reason", "Read it.") == 0
+    capsys.readouterr()
+    assert command("verify", copy.folder) == 0
+    assert "Approved by Ada" in capsys.readouterr().out
+    copy.signoff.write_text('{"decisions": [{}]}')
+    assert command("verify", copy.folder) == 2
+    assert "signoff.json: holds no decisions" in capsys.readouterr().out

@@ -13,7 +13,7 @@ from audit.config_file import dump_config
 from audit.errors import RunError
 from audit.runs import folder as folder_module
 from audit.runs import shards
-from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
+from audit.runs.files import digest_of, file_digest, json_text, read_json, write_json, write_text
 from audit.runs.folder import Run, config_digest, start_or_resume, working_on
 from audit.runs.record import check_record, rebuilding_report, seal
 from audit.tables import ATTENTION, SAMPLES, empty, read_table, write_table
@@ -278,15 +278,15 @@ def test_of_two_workers_that_finish_a_shard_at_once_both_succeed(
     folder = shards.shard_folder(tmp_path, "d" * 64, 0)
     written = []
 
-    def another_is_quicker(path: Path, digests: object) -> None:
+    def another_is_quicker(digests: object) -> str:
         monkeypatch.undo()
         shards.write_shard(folder, {"attention": _attention("s0")})
         written.append((folder / "attention.parquet").stat().st_ino)
         if damaged:
             _cut(folder / "attention.parquet")
-        write_json(path, digests)
+        return json_text(digests)
 
-    monkeypatch.setattr(shards, "write_json", another_is_quicker)
+    monkeypatch.setattr(shards, "json_text", another_is_quicker)
     shards.write_shard(folder, {"attention": _attention("s0")})
     assert shards.is_whole(folder)
     assert ((folder / "attention.parquet").stat().st_ino in written) is not damaged

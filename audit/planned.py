@@ -13,11 +13,12 @@ import torch
 
 from audit.context import Context, load_context
 from audit.errors import RunError
+from audit.interventions.fills import fill_versions
 from audit.models.weights import weights_digest
 from audit.runs.changes import changes
 from audit.runs.files import read_json
 from audit.runs.folder import Run
-from audit.runs.provenance import code_digest, environment
+from audit.runs.provenance import code_digest, environment, factory_digest
 
 TOLD_ONLY = ("git_commit", "platform")  # of an environment; they change no number
 
@@ -43,7 +44,10 @@ def planned_context(run: Run) -> Iterator[Context]:
         If this process would compute other numbers than the one that planned the run: other code,
         libraries, device or weights.
     """
-    key = (run.folder, plan_of(run)["digest"])
+    decided = plan_of(run)
+    key = (run.folder, decided["digest"])
+    # Sums are rounded by their number, and each thread of Python has a number of its own.
+    torch.set_num_threads(decided["environment"]["threads"])
     context = _taken(key) or _loaded(run)
     try:
         yield context
@@ -65,15 +69,17 @@ def _taken(key: tuple[Path, str]) -> Context | None:
 
 def _loaded(run: Run) -> Context:
     decided = plan_of(run)
-    torch.set_num_threads(decided["environment"]["threads"])  # sums are rounded by their number
-    context = load_context(run.config(), run)
+    config = run.config()
+    context = load_context(config, run)
     now = {
-        **unchanging(environment(context.classifier.device, context.precision)),
+        **unchanging(surroundings(context)),
         "code": code_digest(),
         "weights": weights_digest(context.classifier.module),
     }
-    then = {**unchanging(decided["environment"]), **_of(decided["inputs"], "code", "weights")}
-    then["libraries"] = _of(then["libraries"], *now["libraries"])
+    if factory := factory_digest(config.model.architecture):
+        now["factory"] = factory
+    then = unchanging(decided["environment"])
+    then |= {name: decided["inputs"].get(name) for name in ("code", "weights", "factory")}
     if other := changes(then, now):
         here = f"{gethostname()} would compute other numbers than were planned"
         raise RunError(f"{run.folder}: {here}: {', '.join(other)}")
@@ -85,10 +91,13 @@ def _loaded(run: Run) -> Context:
     )
 
 
-def unchanging(surroundings: Mapping[str, Any]) -> dict[str, Any]:
+def surroundings(context: Context) -> dict[str, Any]:
+    """The environment that a context computes in, with the libraries of its fills."""
+    found = environment(context.classifier.device, context.precision)
+    found["libraries"] |= fill_versions(context.config.interventions.fills)
+    return found
+
+
+def unchanging(environment: Mapping[str, Any]) -> dict[str, Any]:
     """What of an environment changes the numbers."""
-    return {name: value for name, value in surroundings.items() if name not in TOLD_ONLY}
-
-
-def _of(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
-    return {name: values[name] for name in names if name in values}
+    return {name: value for name, value in environment.items() if name not in TOLD_ONLY}

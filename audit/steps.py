@@ -27,13 +27,13 @@ from audit.errors import RunError
 from audit.events import stage, tell, tell_quarantined
 from audit.gate import read_waivers
 from audit.interventions.draw import draw
-from audit.interventions.fills import check_fills, fill_versions
+from audit.interventions.fills import check_fills
 from audit.judgement import judge_run, today
 from audit.models.devices import choose_device
 from audit.models.train import train_classifier
 from audit.models.weights import weights_digest
 from audit.pictures import illustrate as draw_pictures
-from audit.planned import plan_of, planned_context, unchanging
+from audit.planned import plan_of, planned_context, surroundings, unchanging
 from audit.release import manifest_digest
 from audit.runs.changes import START_ANEW, changes, refuse
 from audit.runs.files import digest_of, file_digest, read_json, write_json, write_text
@@ -41,7 +41,6 @@ from audit.runs.folder import Run
 from audit.runs.inputs import model_files, refuse_other_data, with_files
 from audit.runs.provenance import (
     code_digest,
-    environment,
     factory_digest,
     machine,
     requirements,
@@ -173,11 +172,10 @@ def plan(run: Run) -> None:
             "execution": WHERE_COMPUTED,
         },
     )
-    surroundings = environment(context.classifier.device, context.precision)
-    told = {name: surroundings[name] for name in ("device", "precision", "threads")}
+    here = surroundings(context)
+    told = {name: here[name] for name in ("device", "precision", "threads")}
     tell("planned", layer=context.layer, **told)
-    surroundings["libraries"] |= fill_versions(config.interventions.fills)
-    state = _state(inputs, surroundings)
+    state = _state(inputs, here)
     digest = digest_of([settings, config.policy.required, state])
     if run.plan.is_file():
         planned = plan_of(run)
@@ -190,7 +188,7 @@ def plan(run: Run) -> None:
         "tests": choose_tests(context),
         "no_guided_grad_cam": why_not_guided(config, context.classifier),
         "inputs": inputs,
-        "environment": surroundings,
+        "environment": here,
         "digest": digest,
         "shards": len(slices(context.audited, config.execution.shard_size)),
     }
@@ -347,6 +345,6 @@ def seal(run: Run) -> None:
     seal_record(run)
 
 
-def _state(inputs: Mapping[str, Any], surroundings: Mapping[str, Any]) -> dict[str, Any]:
+def _state(inputs: Mapping[str, Any], environment: Mapping[str, Any]) -> dict[str, Any]:
     """All that changes the numbers, besides the configuration."""
-    return {**inputs, **unchanging(surroundings)}
+    return {**inputs, **unchanging(environment)}

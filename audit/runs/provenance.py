@@ -9,6 +9,7 @@ import sys
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -77,7 +78,13 @@ def code_digest(folder: Path = Path(audit.__file__).parent) -> str:
 def factory_digest(architecture: str) -> str | None:
     """SHA-256 of the file of an imported ``module:factory``; None if there is none."""
     where, separator, _ = architecture.partition(":")
-    file = getattr(sys.modules.get(where), "__file__", None) if separator else None
+    module = sys.modules.get(where) if separator else None
+    return _module_digest(module) if module is not None else None
+
+
+@lru_cache  # as of our own code: a worker that lives on keeps what it imported
+def _module_digest(module: ModuleType) -> str | None:
+    file = getattr(module, "__file__", None)
     return file_digest(Path(file)) if file and Path(file).is_file() else None
 
 

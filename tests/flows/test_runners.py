@@ -266,6 +266,8 @@ def test_a_worker_with_other_code_or_libraries_computes_nothing(
     planned_run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(planned, "code_digest", lambda: "0" * 64)
+    monkeypatch.setattr(planned, "factory_digest", lambda architecture: "1" * 64)
+    monkeypatch.setattr(planned, "fill_versions", lambda names: {"cv2": "4"})
     other = planned.environment
 
     def older(*arguments: Any) -> dict[str, Any]:
@@ -273,6 +275,9 @@ def test_a_worker_with_other_code_or_libraries_computes_nothing(
         return {**here, "libraries": {**here["libraries"], "torch": "2.6"}}
 
     monkeypatch.setattr(planned, "environment", older)
-    expected = r"other numbers than were planned: code: \w{8}, now 0{8}, libraries.torch: .*now 2.6"
+    expected = (
+        r"other numbers than were planned: code: \w{8}, now 0{8}, factory: None, now 1{8}, "
+        r"libraries.cv2: None, now 4, libraries.torch: .*now 2.6"
+    )
     with pytest.raises(RunError, match=expected), planned.planned_context(planned_run):
         pass

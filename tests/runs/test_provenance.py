@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import importlib
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,10 @@ def test_code_of_a_factory_is_told_where_it_can_be_found(
     before = factory_digest("cuecheck_nets:make")
     (tmp_path / "own" / "cuecheck_nets.py").write_text("def make(): return 1")
     assert before
+    assert factory_digest("cuecheck_nets:make") == before  # what was imported still runs
+    monkeypatch.delitem(sys.modules, "cuecheck_nets")
+    importlib.invalidate_caches()
+    importlib.import_module("cuecheck_nets")
     assert factory_digest("cuecheck_nets:make") not in (None, before)
     assert factory_digest("sys:exit") is None  # no file
     assert factory_digest("nowhere:make") is None

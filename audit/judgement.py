@@ -224,7 +224,8 @@ def judge_again(
         _refuse_what_does_not_follow(run, own)
     facts = _stored_facts(run) if rules is None else _facts_under(run, own, config)
     signoff = read_signoff(run)
-    accepted = [*_waivers(run, rules, config, waivers), *_signed_waivers(signoff, config)]
+    signed = _signed_waivers(signoff, config)
+    accepted = _together(_waivers(run, rules, config, waivers), signed, day)
     findings, void = waive(facts.findings(config), accepted, day)
     warnings = [*facts.warnings, *void]
     if release is not None:
@@ -341,6 +342,14 @@ def _waivers(
 def _signed_waivers(signoff: SignOff | None, config: Audit) -> Sequence[Waiver]:
     """What a sign-off accepts; only where the policy, which is sealed, gives people that say."""
     return signoff.waivers if signoff is not None and config.policy.signoff else []
+
+
+def _together(filed: Sequence[Waiver], signed: Sequence[Waiver], day: date) -> list[Waiver]:
+    """One waiver a finding of the two sources: the signed one for as long as it lasts."""
+    lasting = {waiver.fingerprint for waiver in signed if waiver.ends and waiver.ends >= day}
+    kept = [waiver for waiver in filed if waiver.fingerprint not in lasting]
+    named = {waiver.fingerprint for waiver in kept}
+    return kept + [waiver for waiver in signed if waiver.fingerprint not in named]
 
 
 def _against(

@@ -13,11 +13,11 @@ from pydantic import ValidationError
 
 from audit.errors import ConfigError, RunError
 from audit.gate.findings import Finding, name_of
-from audit.gate.signoff import Decision, SignOff
+from audit.gate.signoff import SIGN_OFF, Decision, SignOff
 from audit.gate.waivers import LASTS, Waiver, largest_effect
 from audit.runs.chain import record_digest
 from audit.runs.files import read_json, write_json
-from audit.runs.folder import Run
+from audit.runs.folder import Run, working_on
 
 
 def sign_off(
@@ -35,8 +35,8 @@ def sign_off(
     run
         The run.
     findings
-        Its findings as they are judged today; those CONFIRMED are what ``waive`` accepts, up to the
-        effect they have.
+        Its findings as they are judged today; those CONFIRMED, or waived by the decision so far,
+        are what ``waive`` accepts, up to the effect they have.
     decision, by, reason
         What was decided, by whom and why.
     until
@@ -46,14 +46,28 @@ def sign_off(
     ------
     ConfigError
         If name or reason are empty, a day is given where nothing is waived, or nothing can be.
+    RunError
+        If another process works on the run: of two decisions at once one would be lost.
     """
+    with working_on(run):
+        return _add(run, findings, decision, by, reason, until)
+
+
+def _add(
+    run: Run,
+    findings: Sequence[Finding],
+    decision: Decision,
+    by: str,
+    reason: str,
+    until: date | None,
+) -> SignOff:
     if until is not None and decision != "waive":
         raise ConfigError("--until: only for waive")
     now = datetime.now(UTC).replace(microsecond=0)
-    confirmed = [finding for finding in findings if finding.status == "CONFIRMED"]
-    if decision == "waive" and not confirmed:
+    earlier = _decisions(run)
+    accepted = _to_waive(findings, earlier) if decision == "waive" else []
+    if decision == "waive" and not accepted:
         raise ConfigError(f"{run.folder}: nothing to waive: no finding is CONFIRMED")
-    accepted = confirmed if decision == "waive" else []
     last = until or now.date() + LASTS
     if last < now.date():
         raise ConfigError(f"--until: {last} is past")
@@ -67,8 +81,11 @@ def sign_off(
             waivers=[_waiver(finding, by, reason, now.date(), last) for finding in accepted],
         )
     except ValidationError as error:
-        raise ConfigError(f"--{error.errors()[0]['loc'][0]}: must say something") from error
-    decisions = [one.model_dump(mode="json") for one in [*_decisions(run), signed]]
+        fault = error.errors()[0]
+        most = fault.get("ctx", {}).get("max_length")
+        told = "must say something" if most is None else f"at most {most} characters"
+        raise ConfigError(f"--{fault['loc'][0]}: {told}") from error
+    decisions = [one.model_dump(mode="json") for one in [*earlier, signed]]
     write_json(run.signoff, {"decisions": decisions})
     return signed
 
@@ -97,6 +114,20 @@ def _decisions(run: Run) -> list[SignOff]:
         return [SignOff.model_validate(one) for one in stored]
     except (TypeError, ValidationError) as error:
         raise RunError(f"{run.signoff}: holds no decisions; sign the run off again") from error
+
+
+def _to_waive(findings: Sequence[Finding], earlier: Sequence[SignOff]) -> list[Finding]:
+    """What a waive accepts: it takes the place of the decision before, and renews its waivers."""
+    renewed = {waiver.fingerprint for one in earlier[-1:] for waiver in one.waivers}
+    return [
+        finding
+        for finding in findings
+        if finding.fingerprint != SIGN_OFF
+        and (
+            finding.status == "CONFIRMED"
+            or (finding.status == "WAIVED" and finding.fingerprint in renewed)
+        )
+    ]
 
 
 def _waiver(finding: Finding, owner: str, reason: str, first: date, last: date) -> Waiver:

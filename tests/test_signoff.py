@@ -11,7 +11,7 @@ import yaml
 from audit.errors import ConfigError, RunError
 from audit.judgement import judge_again, obeyed_verdict, today
 from audit.runs.files import read_json, write_json
-from audit.runs.folder import Run
+from audit.runs.folder import Run, working_on
 from audit.runs.record import check_record, rebuilding_report, seal
 from audit.signoff import read_signoff, sign_off
 from tests.gate.runs import write_run
@@ -103,6 +103,50 @@ def test_the_last_decision_counts_and_the_earlier_are_kept(runs: Path) -> None:
     assert [one["decision"] for one in kept] == ["approve", "reject", "approve"]
 
 
+def test_a_waive_renews_what_the_one_before_accepted(runs: Path) -> None:
+    run, later = Run(runs / "biased-wanted"), today() + timedelta(days=90)
+    _decide(run, "waive")
+    _decide(run, "waive", until=later)
+    assert [_verdict(run, day) for day in (today(), later)] == ["PASS", "PASS"]
+    _decide(run, "approve")  # the last decision counts, and it accepts nothing
+    assert _verdict(run) == "FAIL"
+
+
+def test_a_rejection_is_no_finding_to_be_waived(runs: Path) -> None:
+    for name in ("clean-wanted", "biased-wanted"):
+        _decide(Run(runs / name), "reject")
+    with pytest.raises(ConfigError, match="nothing to waive"):
+        _decide(Run(runs / "clean-wanted"), "waive")
+    _decide(Run(runs / "biased-wanted"), "waive")
+    verdict = obeyed_verdict(Run(runs / "biased-wanted"), today())
+    assert verdict.verdict == "PASS"
+    assert not any("void" in told for told in verdict.warnings)
+
+
+def test_what_is_signed_takes_the_place_of_a_filed_waiver_for_as_long_as_it_lasts(
+    runs: Path, tmp_path: Path
+) -> None:
+    run, last = Run(runs / "biased-wanted"), today() + timedelta(days=3)
+
+    def verdict(day: date, **filed: Any) -> str:
+        waivers = read_json(run.signoff)["decisions"][-1]["waivers"]
+        file = tmp_path / "waivers.yaml"
+        file.write_text(yaml.safe_dump({"waivers": [one | filed for one in waivers]}))
+        return judge_again(run, day, waivers=file).verdict.verdict
+
+    _decide(run, "waive", until=last)
+    after = last + timedelta(days=1)
+    assert verdict(last, max_effect=0.01) == "PASS"
+    assert verdict(after, max_effect=0.01) == "FAIL"
+    assert verdict(after, expires=after.isoformat()) == "PASS"
+
+
+def test_two_decisions_at_once_are_not_written(runs: Path) -> None:
+    run = Run(runs / "clean")
+    with working_on(run), pytest.raises(RunError, match="another process works on this run"):
+        _decide(run, "reject")
+
+
 def test_a_decision_on_another_run_is_refused(runs: Path) -> None:
     _decide(Run(runs / "clean-wanted"), "approve")
     shutil.copy(runs / "clean-wanted" / "signoff.json", runs / "biased-wanted")
@@ -142,6 +186,7 @@ def test_the_report_may_be_built_again_after_the_sign_off(runs: Path) -> None:
     [
         ("approve", {"by": " "}, "--by: must say something"),
         ("approve", {"reason": ""}, "--reason: must say something"),
+        ("approve", {"reason": "x" * 2001}, "--reason: at most 2000 characters"),
         ("waive", {}, "nothing to waive"),
         ("approve", {"until": date(2999, 1, 1)}, "--until: only for waive"),
     ],

@@ -33,7 +33,8 @@ def checked_root(value: object) -> object:
     Raises
     ------
     ValueError
-        If a URL holds a password or a query, which could be a secret, or its protocol is not known.
+        If a URL holds a password, a token or a query, which could be a secret, or its protocol is
+        not known.
 
     Examples
     --------
@@ -44,10 +45,12 @@ def checked_root(value: object) -> object:
     if found is None:
         return Path(value) if isinstance(value, str) else value
     protocol, rest = found[1].lower(), found[2]
-    if "?" in rest or ":" in rest.rpartition("@")[0]:
+    # Of HTTP a name alone is a secret too: many servers take a token for it.
+    a_token = protocol in ("http", "https") and "@" in rest.partition("/")[0]
+    if a_token or "?" in rest or ":" in rest.rpartition("@")[0]:
         raise PydanticCustomError(
             SECRET,
-            "a URL must hold no password and no query, which would be kept in the run folder; "
+            "a URL must hold no password, token or query, which would be kept in the run folder; "
             "credentials come from the environment or the protocol's own configuration",
         )
     if "::" in rest or "\\" in rest or "\0" in rest or ".." in rest.split("/"):

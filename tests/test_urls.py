@@ -36,6 +36,7 @@ def test_a_url_stays_a_url_and_a_path_a_path(given: str, kept: str | Path) -> No
         f"s3://key:{PASSWORD}@bucket/scans",
         f"sftp://user:{PASSWORD}@host/scans",
         f"https://host/scans?token={PASSWORD}",
+        f"https://{PASSWORD}@host/scans",
         f"https://user:{PASSWORD}/with/slashes@host/scans",
     ],
 )

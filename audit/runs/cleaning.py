@@ -91,6 +91,7 @@ def clean(runs: Iterable[Run], choice: Choice, *, delete: bool) -> Cleaning:
     """
     found = Cleaning()
     there = [run for run in runs if _is_run(run, found)]
+    parents = sorted({run.folder.resolve().parent for run in there})
     going = _expired(there, choice, found) if choice.expired else []
     for run in there:
         whole = None
@@ -102,7 +103,7 @@ def clean(runs: Iterable[Run], choice: Choice, *, delete: bool) -> Cleaning:
             _clean_run(run, whole, found, delete)
         except Timeout:
             found.kept.append(f"{run.folder}: a process works on it")
-    for folder in sorted({run.folder.parent for run in there}):
+    for folder in parents:
         _clean_beside(folder, found, delete)
     return found
 
@@ -130,8 +131,10 @@ def _clean_run(run: Run, whole: str | None, found: Cleaning, delete: bool) -> No
         if not delete:
             return
         for one in waste:
-            # The folder goes first in name and then in fact, so that none is read by halves.
-            remove_folder(one.path) if one.path == run.shards or whole else remove_path(one.path)
+            # A folder goes first in name and then in fact, so that none is read by halves. It is
+            # no link, and '.' has no name.
+            folder = one.path.resolve() if whole else one.path
+            remove_folder(folder) if one.path == run.shards or whole else remove_path(one.path)
 
 
 def _parts(run: Run, found: Cleaning) -> Iterator[Waste]:

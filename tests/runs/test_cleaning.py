@@ -177,6 +177,17 @@ def test_expired_runs_that_were_altered_stay_as_evidence(whole: Run, tmp_path: P
     assert any("kept, whatever its day" in sentence for sentence in found.kept)
 
 
+def test_the_folder_that_one_stands_in_can_go(
+    whole: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, beside = _copy(whole, tmp_path / "run"), _copy(whole, tmp_path / "beside")
+    record = read_json(run.record)
+    write_json(run.record, {**record, "keep_until": "2026-05-31"})
+    monkeypatch.chdir(run.folder)
+    clean([Run(Path())], EVERYTHING, delete=True)
+    assert list(tmp_path.iterdir()) == [beside.folder]
+
+
 def test_what_is_no_run_folder_is_never_touched(whole: Run, tmp_path: Path) -> None:
     other = tmp_path / "other"
     (other / "shards").mkdir(parents=True)

@@ -537,8 +537,8 @@ class Execution(Section):
     parallel: int | None = Field(
         None,
         ge=1,
-        description="shards at a time: threads, or workers on this machine; default: one per GPU, "
-        "or 2",
+        description="shards at a time: threads, or workers on this machine; default: a worker per "
+        "GPU, or 2",
     )
 
     runs_per_device: int | None = Field(

@@ -276,8 +276,13 @@ def _listed(findings: Sequence[Finding]) -> str:
 
 
 def _under(config: Audit, rules: GatePolicy) -> Audit:
-    """An audit under another policy; that it may require what no class forbids is judged later."""
-    return config.model_copy(update={"policy": rules.policy, "statistics": rules.statistics})
+    """An audit under another policy, which cannot do without the sign-off that its own wants.
+
+    That it may require what no class forbids is judged later.
+    """
+    signoff = config.policy.signoff or rules.policy.signoff
+    policy = rules.policy.model_copy(update={"signoff": signoff})
+    return config.model_copy(update={"policy": policy, "statistics": rules.statistics})
 
 
 def _stored_facts(run: Run) -> Facts:

@@ -15,11 +15,12 @@ from typing import Any
 
 from audit.checks.scorecard import examine_explainer
 from audit.config import WHERE_COMPUTED
-from audit.context import choose_tests, load_context, usable, why_not_guided
+from audit.context import Context, Positions, choose_tests, load_context, usable, why_not_guided
 from audit.data.copies import compare_anew
 from audit.data.dataset import check_dataset, open_dataset, quarantine_limit
 from audit.data.digest import data_digests
 from audit.data.duplicates import find_duplicates
+from audit.data.unaltered import altered_files, known_files
 from audit.discovery.build import FOLDER as CUE_PICTURES
 from audit.discovery.build import discover as look_for_cues
 from audit.discovery.region import export_region
@@ -71,6 +72,8 @@ from audit.tables import (
     read_table,
     write_table,
 )
+
+_NAMED = 3  # files in a message
 
 Progress = Callable[[str, int, int], None]  # stage, done, total
 
@@ -221,8 +224,17 @@ def measure(run: Run, index: int) -> Path:
         size = context.config.execution.shard_size
         positions = context.audited[index * size : (index + 1) * size]
         facts |= {"samples": len(positions), "device": str(context.classifier.device)}
-        write_shard(folder, measure_shard(context, positions))
+        tables = measure_shard(context, positions)
+        _refuse_altered(run, context, positions)
+        write_shard(folder, tables)
     return folder
+
+
+def _refuse_altered(run: Run, context: Context, positions: Positions) -> None:
+    """Refuse numbers of other files than those whose hashes the run tells."""
+    known = known_files(run.files)
+    if altered := altered_files(context.config, context.dataset, positions, known):
+        refuse(run, [f"changed: {', '.join(altered[:_NAMED])} ({len(altered)} in a shard)"])
 
 
 def shard_sizes(run: Run) -> list[int]:

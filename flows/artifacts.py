@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
+from httpx import TransportError
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
@@ -14,6 +15,7 @@ from prefect.artifacts import (
     create_table_artifact,
     update_progress_artifact,
 )
+from prefect.exceptions import PrefectException
 from prefect.runtime import deployment
 
 from audit.config import Audit
@@ -36,14 +38,19 @@ def progress_artifact(total: int) -> Iterator[Callable[[int], None]]:
         return
     create: Any = create_progress_artifact  # typed as coroutines, which they are in a loop alone
     update: Any = update_progress_artifact
-    bar = create(progress=0.0, key="cuecheck-progress", description="samples explained, in %")
-    told_at = 0.0
+    bar, told_at = None, 0.0
 
     def tell(done: int) -> None:
-        nonlocal told_at
-        if done >= total or time.monotonic() > told_at + EVERY:
-            told_at = time.monotonic()
-            update(artifact_id=bar, progress=100.0 * done / max(total, 1))
+        nonlocal bar, told_at
+        if done < total and time.monotonic() < told_at + EVERY:
+            return
+        told_at = time.monotonic()
+        now = 100.0 * done / max(total, 1)
+        with suppress(PrefectException, TransportError):  # no bar is worth a run
+            if bar is None:
+                bar = create(now, key="cuecheck-progress", description="samples explained, in %")
+            else:
+                update(artifact_id=bar, progress=now)
 
     yield tell
     tell(total)  # not reached where shards were lost

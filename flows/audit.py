@@ -81,7 +81,7 @@ def audit_flow(
         How long a run of a deployment waits for a sign-off.
     """
     config = overridden(config, overrides or {})
-    run = start_or_resume(config, Path(out) if out else _folder_of_this_flow_run(config))
+    run = start_or_resume(config, Path(out) if out else folder_of_this_flow_run(config))
     finish(run, config)
     if deployment.id and config.policy.signoff:
         ask_for_signoff(run, config, signoff_hours)
@@ -102,7 +102,7 @@ def finish(run: Run, config: Audit) -> None:
         run_tasks(run, config.execution)
 
 
-def _folder_of_this_flow_run(config: Audit) -> Path | None:
+def folder_of_this_flow_run(config: Audit) -> Path | None:
     """The folder that it had before it was suspended, or its process died."""
     mine = [
         run.folder

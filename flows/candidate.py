@@ -12,7 +12,7 @@ from audit.errors import ConfigError
 from audit.judgement import Judgement, judge_again, today
 from audit.release import Release
 from audit.runs.folder import Run, start_or_resume
-from flows.mlflow_models import ModelVersion, fetch_weights, tell_mlflow
+from flows.mlflow_models import ModelVersion, fetch_weights, move_alias, tell_mlflow
 
 
 @dataclass(frozen=True)
@@ -50,8 +50,8 @@ class Candidate:
 def judge_candidate(
     config: Audit,
     candidate: Candidate,
-    out: str | None,
     finish: Callable[[Run, Audit], None],
+    folder: Callable[[Audit], Path | None],
 ) -> tuple[Run, Judgement]:
     """Audit a new model, gate it, and tell MLflow where it came from there.
 
@@ -61,25 +61,37 @@ def judge_candidate(
         The audit; its ``model`` section says how the weights are used.
     candidate
         The model.
-    out
-        Run folder.
     finish
         Runs the stages of a run.
+    folder
+        The run folder for a configuration, if it is not to be a new one.
     """
     version = ModelVersion.read(candidate.mlflow_model) if candidate.mlflow_model else None
-    weights = fetch_weights(version) if version else _file(candidate.checkpoint)
-    config = overridden(config, {"model.checkpoint": str(weights), "model.pretrained": False})
-    run = start_or_resume(config, Path(out) if out else None)
-    finish(run, config)
-    judgement = judge_again(
-        run,
-        today(),
-        baseline=Run(Path(candidate.baseline)) if candidate.baseline else None,
-        release=Release(model=weights, data=candidate.expect_data),
-    )
+    try:
+        run, judgement = _judged(config, candidate, version, finish, folder)
+    except Exception:
+        if version and candidate.alias:  # what cannot be audited any more does not keep it
+            move_alias(version, candidate.alias, passed=False)
+        raise
     if version:
         tell_mlflow(version, judgement.verdict, run, candidate.alias)
     return run, judgement
+
+
+def _judged(
+    config: Audit,
+    candidate: Candidate,
+    version: ModelVersion | None,
+    finish: Callable[[Run, Audit], None],
+    folder: Callable[[Audit], Path | None],
+) -> tuple[Run, Judgement]:
+    weights = fetch_weights(version) if version else _file(candidate.checkpoint)
+    config = overridden(config, {"model.checkpoint": str(weights), "model.pretrained": False})
+    run = start_or_resume(config, folder(config))
+    finish(run, config)
+    baseline = Run(Path(candidate.baseline)) if candidate.baseline else None
+    release = Release(model=weights, data=candidate.expect_data)
+    return run, judge_again(run, today(), baseline=baseline, release=release)
 
 
 def _file(checkpoint: str | None) -> Path:

@@ -37,9 +37,9 @@ def within_limits(config: Audit) -> Iterator[None]:
         If the time is up.
     """
     with ExitStack() as stack:
-        stack.enter_context(_time_limit(config.execution.time_limit))
         for name, places in sorted(_devices(config).items()):
             stack.enter_context(_place_on(name, places))
+        stack.enter_context(_time_limit(config.execution.time_limit))  # waiting takes none of it
         yield
 
 

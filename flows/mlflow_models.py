@@ -8,10 +8,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from audit.atomic import replacing_folder
 from audit.data.cache import cache_folder
 from audit.errors import ConfigError, ModelError
 from audit.gate import Verdict
 from audit.runs.chain import record_digest
+from audit.runs.files import digest_of
 from audit.runs.folder import Run
 
 WEIGHTS = (".safetensors", ".pt", ".pth")
@@ -58,24 +60,26 @@ def fetch_weights(version: ModelVersion) -> Path:
     ModelError
         If there is none, or more than one.
     """
-    folder = cache_folder() / "mlflow" / f"{version.name}-{version.version}"
-    folder.mkdir(parents=True, exist_ok=True)
-    artifacts = _mlflow("mlflow.artifacts")
-    got = _asked(
-        lambda client: artifacts.download_artifacts(
-            client.get_model_version_download_uri(version.name, version.version),
-            dst_path=str(folder),
-        )
+    mlflow: Any = _mlflow("mlflow")
+    address = digest_of([mlflow.get_registry_uri(), version.name, version.version])
+    folder = cache_folder() / "mlflow" / address[:16]
+    with replacing_folder(folder) as draft:
+        _asked(lambda client: _download(client, version, draft))
+        found = sorted(p for p in draft.rglob("*") if p.is_file() and p.suffix in WEIGHTS)
+        if len(found) != 1:
+            names = ", ".join(path.name for path in found) or "none"
+            raise ModelError(
+                f"{version.uri}: must hold one state dict ({', '.join(WEIGHTS)}), but has {names}; "
+                "log the model's state_dict() as an artifact of its own"
+            )
+        inside = found[0].relative_to(draft)
+    return (folder / inside).resolve()
+
+
+def _download(client: Any, version: ModelVersion, folder: Path) -> None:
+    _mlflow("mlflow.artifacts").download_artifacts(
+        client.get_model_version_download_uri(version.name, version.version), dst_path=str(folder)
     )
-    place = Path(got)
-    found = sorted(p for p in [place, *place.rglob("*")] if p.is_file() and p.suffix in WEIGHTS)
-    if len(found) != 1:
-        names = ", ".join(path.name for path in found) or "none"
-        raise ModelError(
-            f"{version.uri}: must hold one state dict ({', '.join(WEIGHTS)}), but has {names}; "
-            "log the model's state_dict() as an artifact of its own"
-        )
-    return found[0].resolve()
 
 
 def tell_mlflow(version: ModelVersion, verdict: Verdict, run: Run, alias: str | None) -> None:
@@ -93,10 +97,15 @@ def tell_mlflow(version: ModelVersion, verdict: Verdict, run: Run, alias: str | 
             )
         )
     if alias is not None:
-        _asked(lambda client: _move_alias(client, version, alias, verdict.verdict == "PASS"))
+        move_alias(version, alias, passed=verdict.verdict == "PASS")
 
 
-def _move_alias(client: Any, version: ModelVersion, alias: str, passed: bool) -> None:
+def move_alias(version: ModelVersion, alias: str, *, passed: bool) -> None:
+    """Give an alias to a version that PASSes, or take it from one that does not."""
+    _asked(lambda client: _move(client, version, alias, passed))
+
+
+def _move(client: Any, version: ModelVersion, alias: str, passed: bool) -> None:
     held = client.get_registered_model(version.name).aliases.get(alias)
     if passed:
         client.set_registered_model_alias(version.name, alias, version.version)

@@ -17,7 +17,7 @@ from flows.server import LOOPBACK
 
 AnyRunner = TaskRunner[Any]
 
-WITHOUT_GPU = 2  # shards at a time where nothing is said and no GPU counts them
+UNSAID = 2  # shards at a time where nothing is said and no GPU counts them
 RAY_STORE_BYTES = 100_000_000  # paths alone pass through it
 
 
@@ -49,10 +49,12 @@ def started_runner(execution: Execution) -> Iterator[AnyRunner]:
 
 
 def at_a_time(execution: Execution) -> int:
-    """Shards computed at a time: as configured, or one per GPU, or two."""
+    """Shards computed at a time: as configured, or one per GPU by workers, or two."""
     if execution.runner == "local":
         return 1
-    return execution.parallel or gpus(execution) or WITHOUT_GPU
+    # Threads share one device.
+    of_workers = gpus(execution) if execution.runner in ("dask", "ray") else 0
+    return execution.parallel or of_workers or UNSAID
 
 
 def worker_environments(count: int, devices: int) -> list[dict[str, str]]:

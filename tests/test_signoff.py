@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import yaml
 
+from audit.config import GatePolicy, Statistics
 from audit.errors import ConfigError, RunError
 from audit.judgement import judge_again, obeyed_verdict, today
 from audit.runs.files import read_json, write_json
@@ -204,3 +205,10 @@ def test_what_says_nothing_is_no_decision(
 def test_a_waiver_cannot_begin_after_it_ends(runs: Path) -> None:
     with pytest.raises(ConfigError, match="is past"):
         _decide(Run(runs / "biased"), "waive", until=today() - timedelta(days=1))
+
+
+def test_no_other_policy_does_without_the_sign_off(runs: Path) -> None:
+    run = Run(runs / "clean-wanted")
+    judged = judge_again(run, today(), rules=GatePolicy(statistics=Statistics(resamples=99)))
+    assert judged.verdict.verdict == "ERROR"
+    assert "sign-off" in judged.verdict.reason

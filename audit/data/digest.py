@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from audit.atomic import replacing
-from audit.config import Audit, Boxes, Coco, CodeMask, Landmarks
+from audit.config import Audit, Boxes, Coco, CodeMask, Landmarks, SeparateMasks
 from audit.data.dataset import Dataset
 from audit.data.files import Files
 from audit.data.reasons import Kind
@@ -62,7 +62,7 @@ def data_digests(config: Audit, dataset: Dataset, table: Path | None = None) -> 
     with _writing(table) as write:
         if config.data.source != "folder" and table is not None:
             name = config.data.manifest if config.data.source == "manifest" else "manifest.csv"
-            write(MANIFEST, name, _content(dataset.files.at_root(), name))
+            write(MANIFEST, name, content_of(dataset.files.at_root(), name))
         return _digests(config, dataset, write)
 
 
@@ -70,20 +70,30 @@ def _digests(config: Audit, dataset: Dataset, write: Write) -> dict[str, str]:
     source = config.regions.source
     annotations = hashlib.sha256()
     if isinstance(source, Coco):
-        found = _content(dataset.files.at_root(), source.file)
+        found = content_of(dataset.files.at_root(), source.file)
         annotations.update(found.digest)
         write(ANNOTATION, source.file, found)
     elif isinstance(source, Boxes | Landmarks):
         places = dataset.rows[sorted(_names(source.columns.values()))]
         annotations.update(places.to_csv(index=False).encode())
-    else:
-        masks = [source.column] if isinstance(source, CodeMask) else source.columns.values()
-        for column in masks:
-            _update(annotations, column, MASK, config, dataset, write)
+    for kind, column in named_columns(config, dataset):
+        if kind == MASK:
+            _update(annotations, column, kind, config, dataset, write)
     data = hashlib.sha256(dataset.rows.to_csv(index=False).encode())
     data.update(annotations.digest())
     _update(data, dataset.path_column, PICTURE, config, dataset, write)
     return {"data": data.hexdigest(), "annotations": annotations.hexdigest()}
+
+
+def named_columns(config: Audit, dataset: Dataset) -> list[tuple[str, str]]:
+    """Kind and column of the files that the rows name: masks first, then pictures."""
+    source = config.regions.source
+    masks: list[str] = []
+    if isinstance(source, CodeMask):
+        masks = [source.column]
+    elif isinstance(source, SeparateMasks):
+        masks = list(source.columns.values())
+    return [*((MASK, column) for column in masks), (PICTURE, dataset.path_column)]
 
 
 def _names(nested: Iterable[Any]) -> set[str]:
@@ -98,7 +108,7 @@ def _update(
     paths = dataset.rows[column]
     repeated = (paths.duplicated() | (paths == "")).to_numpy()
     contents = ordered_map(
-        lambda path: _content(dataset.files, path),
+        lambda path: content_of(dataset.files, path),
         paths,
         workers=config.execution.workers,
         ahead=64,
@@ -109,7 +119,8 @@ def _update(
             write(kind, dataset.files.from_root(path), content)
 
 
-def _content(files: Files, name: str) -> Content:
+def content_of(files: Files, name: str) -> Content:
+    """Size and SHA-256 of a file of the data set, or why there are none."""
     try:
         path: Path = files.find(name, Kind.MISSING_IMAGE)
     except BadSample:

@@ -128,7 +128,7 @@ def new_model(
     candidate = Candidate(checkpoint, mlflow_model, baseline, expect_data, alias)
     with interruptible(), progress.shown(quiet or as_json):
         run, judgement = judge_candidate(
-            audit, candidate, str(out) if out else None, lambda run, _: run_directly(run)
+            audit, candidate, lambda run, _: run_directly(run), lambda _: out
         )
     tell_verdict(judgement.verdict, judgement.records(), as_json)
     if not (as_json or quiet):

@@ -199,6 +199,32 @@ def test_code_that_changed_under_a_run_stops_it(
         steps.prepare(run)
 
 
+def test_pictures_that_change_under_a_planned_run_are_not_measured(tmp_path: Path) -> None:
+    config = load_config(write_tiny(tmp_path / "data"))
+    run = start_or_resume(config, tmp_path / "run")
+    steps.prepare(run)
+    steps.fit(run)
+    steps.plan(run)
+    steps.measure(run, 0)
+    samples = read_table(run.checked, SAMPLES)
+    altered = samples.loc[samples["part"] == "audit", "path"].iloc[9]  # in the second shard
+    shutil.copy(tmp_path / "data" / samples["path"].iloc[0], tmp_path / "data" / altered)
+    with pytest.raises(RunError, match=rf"changed since .*: changed: {altered} \(1 in a shard\)"):
+        steps.measure(run, 1)
+    assert len(list(run.shards.glob("*/0*"))) == 1
+    mask = (
+        tmp_path
+        / "data"
+        / altered.replace("images", "masks").replace(
+            Path(altered).name, Path(samples["path"][samples["part"] == "audit"].iloc[17]).name
+        )
+    )
+    mask.write_bytes(mask.read_bytes() + b" ")
+    with pytest.raises(RunError, match=r"changed: masks/"):
+        steps.measure(run, 2)
+    steps.measure(run, 3)
+
+
 def test_numbers_of_a_run_know_the_code_that_made_them(finished: Path) -> None:
     hashes = read_json(finished / "provenance.json")["sha256"]
     assert hashes["code"] == code_digest()

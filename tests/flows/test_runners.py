@@ -142,6 +142,7 @@ def test_shards_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     assert runners.at_a_time(Execution(runner="threads", parallel=4)) == 4
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     assert runners.at_a_time(Execution(runner="dask")) == 3
+    assert runners.at_a_time(Execution(runner="threads")) == 2  # on one device
     assert runners.at_a_time(Execution(runner="dask", device="cpu")) == 2
 
 

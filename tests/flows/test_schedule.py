@@ -197,8 +197,12 @@ def test_a_wrong_override_is_told(place: Place) -> None:
 def test_a_run_waits_for_its_sign_off(place: Place) -> None:
     wanted = {**CONVICTED, "policy.signoff": True}
     run = place.ended(place.call("cuecheck-audit/tiny", overrides=wanted), "Suspended")
+    assert "cuecheck-verdict" in place.artifacts(run)  # to be read before deciding
     before = {path: path.stat().st_mtime_ns for path in place.folder.glob("runs/*/*/shards/**/*")}
     answer = {"decision": "waive", "by": "Ada", "reason": "Known; mended in the next one."}
+    place.client.resume_flow_run(run.id, run_input={**answer, "until": "2001-01-01"})
+    _deadline(lambda: place.client.read_flow_run(run.id).state_name != "Suspended")
+    run = place.ended(run, "Suspended")  # asked again
     place.client.resume_flow_run(run.id, run_input=answer)
     place.ended(run, "GatePassed")
     after = {path: path.stat().st_mtime_ns for path in place.folder.glob("runs/*/*/shards/**/*")}

@@ -137,7 +137,8 @@ def read_model(
     try:
         return model.model_validate(_expanded(raw, path, sealed))
     except ValidationError as error:
-        raise ConfigError(_faults(error, path, tree, model.model_json_schema())) from error
+        faults = _faults(error, path, tree, model.model_json_schema(), list(overrides or {}))
+        raise ConfigError(faults) from error
 
 
 def _parsed(text: str, where: str) -> tuple[yaml.Node | None, Any]:
@@ -292,14 +293,19 @@ def _resolved(config: Audit, file: Path) -> Audit:
     )
 
 
-def _faults(error: ValidationError, path: Path, tree: yaml.Node, schema: Schema) -> str:
+def _faults(
+    error: ValidationError, path: Path, tree: yaml.Node, schema: Schema, overridden: list[str]
+) -> str:
     """One line a place: a value that fits none of several types has a fault for each of them."""
     messages: dict[str, list[str]] = {}
     got: dict[str, str] = {}
     for fault in error.errors():
         unknown = fault["type"] == "extra_forbidden"
         keys, line = _locate(tree, fault["loc"], schema, unknown=unknown)
-        place = f"{path}:{line}: {'.'.join(keys) or 'the configuration'}"
+        name = ".".join(keys)
+        set_there = any(f"{name}.".startswith(f"{key}.") for key in overridden)
+        where = "--set" if set_there else f"{path}:{line}:"
+        place = f"{where} {name or 'the configuration'}"
         messages.setdefault(place, []).append(_message(dict(fault), schema))
         if _is_scalar(fault["input"]) and not unknown and fault["type"] != SECRET:
             got[place] = f" (got {str(fault['input'])[:80]!r})"

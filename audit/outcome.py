@@ -24,6 +24,9 @@ def write_outcome(judgement: Judgement, folder: Path, *runs: Run) -> None:
     """
     _make_outside(folder, runs)
     judgement.write(folder)
+    # The report lies in the run.
+    summary = judgement.summary().replace("[report.html](report.html)", "`report.html`")
+    write_text(folder / "summary.md", summary)
     write_text(folder / "config.yaml", dump_config(judgement.config))
 
 

@@ -19,6 +19,8 @@ from audit.runs.chain import record_digest
 from audit.runs.files import read_json, write_json
 from audit.runs.folder import Run, working_on
 
+_MEND = "see what it said, move it away, and sign the run off again"
+
 
 def sign_off(
     run: Run,
@@ -109,11 +111,14 @@ def read_signoff(run: Run) -> SignOff | None:
 def _decisions(run: Run) -> list[SignOff]:
     if not run.signoff.exists():
         return []
-    stored = read_json(run.signoff, "decisions")["decisions"]
+    try:
+        stored = read_json(run.signoff, "decisions")["decisions"]
+    except RunError as error:
+        raise RunError(f"{error}; {_MEND}") from error
     try:
         return [SignOff.model_validate(one) for one in stored]
     except (TypeError, ValidationError) as error:
-        raise RunError(f"{run.signoff}: holds no decisions; sign the run off again") from error
+        raise RunError(f"{run.signoff}: holds no decisions; {_MEND}") from error
 
 
 def _to_waive(findings: Sequence[Finding], earlier: Sequence[SignOff]) -> list[Finding]:

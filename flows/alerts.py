@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect.automations import Automation, EventTrigger, Posture
 from prefect.blocks.webhook import Webhook
@@ -12,6 +13,7 @@ from prefect.events.schemas.events import ResourceSpecification
 from prefect.exceptions import ObjectNotFound
 
 from audit.config import Audit
+from audit.errors import ConfigError
 
 #: New or worse cues, and audits that could not be run: states of flow runs that somebody must see.
 ALARMING = ("GateWorsened", "GateError", "Failed", "Crashed", "TimedOut")
@@ -43,6 +45,16 @@ def call_on_alarm(config: Audit, url: str) -> None:
         actions=[CallWebhook(block_document_id=document, payload=PAYLOAD)],
     )
     _replace(automation)
+
+
+def check_webhook(url: str) -> None:
+    """Refuse what is no address of the web, without repeating it: it may be a secret.
+
+    >>> check_webhook("https://hooks.example.org/a")
+    """
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError("--webhook: must be an address such as https://hooks.example.org/...")
 
 
 def _replace(automation: Automation) -> None:

@@ -42,7 +42,7 @@ class Candidate:
 
     def __post_init__(self) -> None:
         if (self.checkpoint is None) == (self.mlflow_model is None):
-            raise ConfigError("new model: give either a checkpoint or an MLflow model")
+            raise ConfigError("new model: give one of a checkpoint and an MLflow model")
         if self.alias is not None and self.mlflow_model is None:
             raise ConfigError("alias: only for an MLflow model")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from importlib import import_module
 from typing import Any
+from urllib.parse import urlsplit
 
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
@@ -17,6 +19,7 @@ from flows.server import LOOPBACK
 
 AnyRunner = TaskRunner[Any]
 
+ANSWERS_IN = 10.0  # seconds
 UNSAID = 2  # shards at a time where nothing is said and no GPU counts them
 RAY_STORE_BYTES = 100_000_000  # paths alone pass through it
 
@@ -40,12 +43,35 @@ def started_runner(execution: Execution) -> Iterator[AnyRunner]:
     with ExitStack() as stack:
         try:
             stack.enter_context(runner)
+            getattr(runner, "client", None)  # Dask's connects when it is first asked for
         except (OSError, ValueError) as error:
             where = f"execution.address {execution.address}" if execution.address else "workers"
             raise ConfigError(
                 f"{where}: no {execution.runner} cluster answers ({error})"
             ) from error
         yield runner
+
+
+def check_address(execution: Execution) -> None:
+    """Refuse a cluster that nobody answers for, before anything is computed.
+
+    Raises
+    ------
+    ConfigError
+        Naming the address.
+    """
+    if execution.address is None:
+        return
+    parts = urlsplit(execution.address)
+    if not parts.hostname:  # Ray's "auto" and the like
+        return
+    try:
+        socket.create_connection((parts.hostname, parts.port or 0), timeout=ANSWERS_IN).close()
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"execution.address: no {execution.runner} cluster {execution.address} answers "
+            f"({error}); is it started, and the address right?"
+        ) from error
 
 
 def at_a_time(execution: Execution) -> int:

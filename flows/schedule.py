@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from audit.config import Audit
 from audit.errors import ConfigError, RunError
-from flows.alerts import call_on_alarm
+from flows.alerts import call_on_alarm, check_webhook
 from flows.audit import audit_flow
 from flows.new_model import new_model_flow
 from flows.server import prefect_api
@@ -44,6 +44,8 @@ def serve(config: Audit, cron: str | None, webhook: str | None) -> None:
         If Prefect cannot be reached.
     """
     deployments = _deployments(config, cron)
+    if webhook is not None:
+        check_webhook(webhook)  # before a server is started
     with prefect_api():
         when = f'scheduled for "{cron}"' if cron else "waits to be called"
         print(f"{config.name}: {when} until stopped (Ctrl-C)", file=sys.stderr)

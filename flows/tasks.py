@@ -29,7 +29,7 @@ from flows.artifacts import progress_artifact
 from flows.direct import conclude
 from flows.faults import DELAYS, RETRIES, is_transient, may_retry
 from flows.logs import kept
-from flows.runners import AnyRunner, started_runner
+from flows.runners import AnyRunner, check_address, started_runner
 
 SUBMITTED = 256  # shards known to Prefect at a time: an audit of millions of samples has thousands
 
@@ -76,6 +76,7 @@ def judge(folder: str) -> None:
 
 def run_tasks(run: Run, execution: Execution) -> None:
     """All stages of a run; shards where the configuration says."""
+    check_address(execution)
     folder = str(run.folder)
     prepare(folder)
     fit(folder)

@@ -157,6 +157,19 @@ def test_no_text_is_a_traceback(tmp_path: Path, text: str) -> None:
         _load(tmp_path, text)
 
 
+def test_a_fault_of_an_override_is_no_fault_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "audit.yaml"
+    path.write_text(GOOD + "seed: two\n")
+    overrides = {"execution.parallel": "0", "model.train": "{epochs: x}"}
+    with pytest.raises(ConfigError) as refused:
+        load_config(path, overrides)
+    lines = str(refused.value).splitlines()
+    assert len(lines) == 3
+    assert sum(line.startswith("--set execution.parallel: ") for line in lines) == 1
+    assert sum(line.startswith("--set model.train.epochs: ") for line in lines) == 1
+    assert sum(line.startswith(f"{path}:") and " seed: " in line for line in lines) == 1
+
+
 def test_a_date_that_no_calendar_has_is_told_with_its_line(tmp_path: Path) -> None:
     path = tmp_path / "audit.yaml"
     path.write_text("name: x\ndata:\n  train: {day: 2024-02-30}\n")
@@ -193,9 +206,9 @@ def test_a_value_that_fits_no_alternative_is_one_fault(
 @pytest.mark.parametrize(
     ("key", "value", "expected"),
     [
-        ("model__train__epochs", "0", "audit.yaml:1: model.train.epochs: "),
-        ("data__foo", "1", "audit.yaml:2: data.foo: unknown key"),
-        ("model__foo", "1", "audit.yaml:1: model.foo: unknown key; allowed are: architecture"),
+        ("model__train__epochs", "0", "--set model.train.epochs: "),
+        ("data__foo", "1", "--set data.foo: unknown key"),
+        ("model__foo", "1", "--set model.foo: unknown key; allowed are: architecture"),
     ],
 )
 def test_a_fault_of_an_override_names_its_whole_key(

@@ -18,6 +18,7 @@ Decision = Literal["approve", "reject", "waive"]
 Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=r"\S")]
 
 SIGN_OFF = "sign-off"
+WAIVES_NOTHING = "It waives nothing: the policy does not ask for a sign-off (policy.signoff)."
 
 
 class SignOff(Section):
@@ -67,7 +68,9 @@ def decide_signed(
     elif signoff.decision == "reject":
         status, reason = "CONFIRMED", signoff.told
     else:
-        return list(findings), replace(verdict, warnings=[*verdict.warnings, f"{signoff.told}."])
+        void = "" if required or signoff.decision != "waive" else f" {WAIVES_NOTHING}"
+        told = f"{signoff.told}.{void}"
+        return list(findings), replace(verdict, warnings=[*verdict.warnings, told])
     counted = [*findings, _claim(status, reason)]
     return counted, replace(decide(counted, warnings), reason=reason)
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Annotated
 
 import typer
+from rich.text import Text
 
 from audit.errors import ConfigError
 from flows import progress
@@ -158,6 +159,7 @@ def signoff(
     `gate` then FAILs what is rejected. Where the policy has `signoff: true`, it lets nothing PASS
     before somebody approved, and obeys waive.
     """
+    from audit.gate.signoff import WAIVES_NOTHING
     from audit.judgement import judge_again, today
     from audit.runs.folder import Run
     from audit.signoff import sign_off
@@ -167,3 +169,5 @@ def signoff(
     last = until.date() if until else None
     signed = sign_off(folder, findings, decision.value, by, reason, last)
     screen.print(plain(f"{folder.signoff}: {signed.told}"), soft_wrap=True)
+    if signed.decision == "waive" and not folder.config().policy.signoff:
+        screen.print(Text.assemble(("warning ", "yellow"), WAIVES_NOTHING), soft_wrap=True)

@@ -138,8 +138,9 @@ def _through_prefect(audit: Audit, started: Any) -> None:
             state = audit_flow(audit, str(started.folder), return_state=True)
     except PREFECT_ERRORS as error:  # the audit's own are in the state
         check_home()
+        instead = ", or use --no-prefect" if audit.execution.runner == "local" else ""
         raise RunError(
-            f"Prefect cannot be reached ({error}); check PREFECT_API_URL, or use --no-prefect"
+            f"Prefect cannot be reached ({error}); check PREFECT_API_URL{instead}"
         ) from error
     if state.name in GATE_STATES.values():
         return

@@ -85,8 +85,8 @@ def test_a_new_checkpoint_is_audited_and_gated(
 @pytest.mark.parametrize(
     ("given", "told"),
     [
-        ({}, "either a checkpoint or an MLflow model"),
-        ({"checkpoint": "a.pt", "mlflow_model": "models:/a/1"}, "either a checkpoint or"),
+        ({}, "one of a checkpoint and an MLflow model"),
+        ({"checkpoint": "a.pt", "mlflow_model": "models:/a/1"}, "one of a checkpoint and"),
         ({"checkpoint": "a.pt", "alias": "ok"}, "alias: only for an MLflow model"),
     ],
 )

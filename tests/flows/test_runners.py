@@ -3,6 +3,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -126,6 +127,19 @@ def test_a_cluster_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch)
         runners.started_runner(execution),
     ):
         pass
+
+
+def test_an_address_where_nobody_listens_is_told_before_anything_is_computed(
+    tiny: Path, cuecheck: Command, tmp_path: Path
+) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{probe.getsockname()[1]}"
+        chosen = ("--set", "execution.runner=dask", "--set", f"execution.address={address}")
+        done = cuecheck("run", tiny, *chosen, "--out", tmp_path / "run")
+    assert done.returncode == 2
+    assert f"execution.address: no dask cluster {address} answers" in done.stderr
+    assert not (tmp_path / "run" / "stages" / "checked.parquet").exists()
 
 
 def test_a_missing_library_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,7 @@ from prefect.client.schemas.filters import ArtifactFilter, ArtifactFilterFlowRun
 from prefect.client.schemas.objects import FlowRun
 
 from audit.config_file import load_config
+from audit.errors import ConfigError
 from audit.runs.files import read_json
 from audit.tables import TABLES, read_table
 from flows import schedule
@@ -296,6 +297,13 @@ def test_a_scheduled_run_tells_how_it_ended(
     assert told.out == ""
     assert ("Failed: DataError: no [1Gmanifest in data\n" in told.err) == bool(deployment)
     assert len(told.err.splitlines()) == (1 if deployment else 0)
+
+
+@pytest.mark.parametrize("url", ["foo", "ftp://host/secret", "https://:8/secret", "//host/secret"])
+def test_a_webhook_must_be_an_address_and_is_not_repeated(tiny: Path, url: str) -> None:
+    with pytest.raises(ConfigError, match="--webhook: must be an address") as refused:
+        schedule.serve(load_config(tiny), None, url)
+    assert url not in str(refused.value)
 
 
 def test_wrong_cron_expression_is_named(tmp_path: Path, cuecheck: Command) -> None:

@@ -43,12 +43,10 @@ from audit.gate import (
     with_origins,
 )
 from audit.gate.baseline import Side, ratchet
-from audit.gate.findings import name_of
 from audit.gate.signoff import SignOff, decide_signed
 from audit.gate.waivers import Waiver, Waivers
 from audit.parts import Parts
 from audit.release import Release, check_release
-from audit.runs.chain import previous_link
 from audit.runs.files import file_digest, read_json, write_json, write_text
 from audit.runs.folder import Run
 from audit.runs.record import NEEDED, check_record, is_recorded
@@ -245,34 +243,6 @@ def judge_again(
         warnings += other_data
     findings, verdict = decide_signed(findings, warnings, signoff, required=config.policy.signoff)
     return Judgement(config, facts, findings, verdict)
-
-
-def worse_than_before(run: Run, day: date) -> list[str]:
-    """What a run confirms that the run of its audit before did not, or less so; in sentences.
-
-    The run before is the one that its record names. Without one everything is new.
-    """
-    link = previous_link(run)
-    if link is None:
-        found = [finding for finding in judge_again(run, day).findings if _convicts(finding)]
-        return [f"No run before; new: {_listed(found)}."] if found else []
-    before = Run(run.folder.resolve().parent / link.run)
-    judged = judge_again(run, day, baseline=before)
-    if judged.verdict.verdict == "ERROR":
-        return [f"Not compared with {link.run}: {judged.verdict.reason}"]
-    return [
-        f"{told} compared with {link.run}: {_listed(found)}."
-        for told, change in (("New", "new"), ("Worse", "worsened"))
-        if (found := [f for f in judged.findings if _convicts(f) and f.change == change])
-    ]
-
-
-def _convicts(finding: Finding) -> bool:
-    return finding.status == "CONFIRMED"
-
-
-def _listed(findings: Sequence[Finding]) -> str:
-    return ", ".join(name_of(finding) for finding in findings)
 
 
 def _under(config: Audit, rules: GatePolicy) -> Audit:

@@ -23,7 +23,8 @@ from audit.config import Audit
 from audit.config_file import overridden
 from audit.gate import Verdict
 from audit.gate.outputs import printable
-from audit.judgement import obeyed_verdict, today, worse_than_before
+from audit.judgement import obeyed_verdict, today
+from audit.news import worse_than_before
 from audit.runs.files import write_text
 from audit.runs.folder import Run, runs_of, start_or_resume, working_on
 from flows.artifacts import publish

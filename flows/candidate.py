@@ -69,8 +69,8 @@ def judge_candidate(
     version = ModelVersion.read(candidate.mlflow_model) if candidate.mlflow_model else None
     try:
         run, judgement = _judged(config, candidate, version, finish, folder)
-    except Exception:
-        if version and candidate.alias:  # what cannot be audited any more does not keep it
+    except Exception:  # whatever it was, a version that was not judged does not keep the alias
+        if version and candidate.alias:
             move_alias(version, candidate.alias, passed=False)
         raise
     if version:

@@ -27,7 +27,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-TODO = {
+NEXT_STEP = {
     "finished": "`cuecheck gate {run}`",
     "running": "wait",
     "interrupted": "the command that started it goes on where it stopped",
@@ -66,7 +66,7 @@ class Status:
     folder, audit
         Where it lies, and the name of its audit.
     state
-        One of :data:`TODO`.
+        One of :data:`NEXT_STEP`.
     why
         It is given up, altered or unreadable; else None.
     stage, shards_done, shards
@@ -190,7 +190,7 @@ def status_of(run: Run, *, quick: bool = False) -> Status:
             known["verdict"] = str(read_json(run.verdict, "verdict")["verdict"])
     except (CuecheckError, OSError, ValueError) as error:
         state, why = ("unreadable", str(error)) if state != "altered" else (state, why)
-    todo = TODO[state].format(run=run.folder)
+    todo = NEXT_STEP[state].format(run=run.folder)
     return Status(folder=str(run.folder), state=state, why=why, todo=todo, **known)
 
 

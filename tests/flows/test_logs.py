@@ -106,15 +106,15 @@ def test_what_is_asked_for_is_shown(
 
 def test_a_stage_that_stops_tells_the_kind_of_its_error_and_no_more(tmp_path: Path) -> None:
     with pytest.raises(DataError), kept(tmp_path), stage("check data", shard=3):
-        raise DataError("/home/me/patient.png: label 'ill'")
+        raise DataError("/data/of/people/patient.png: label 'ill'")
     with pytest.raises(OSError, match="full"), kept(tmp_path), stage("train"):
-        raise OSError(28, "full", "/home/me/model")
+        raise OSError(28, "full", "/data/of/people/model")
     start, stopped, _, full = _lines(Run(tmp_path).log)
     assert (start["event"], start["stage"], start["shard"]) == ("start", "check data", 3)
     assert (stopped["event"], stopped["error"], stopped["shard"]) == ("stopped", "DataError", 3)
     assert stopped["seconds"] >= 0
     assert (full["error"], full["errno"]) == ("OSError", "28")
-    assert "/home/me" not in Run(tmp_path).log.read_text()
+    assert "/data/of/people" not in Run(tmp_path).log.read_text()
 
 
 def test_many_bad_samples_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
